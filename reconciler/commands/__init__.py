@@ -1,0 +1,48 @@
+"""The commands: each puts the parts together for one thing that a person asks for."""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from reconciler import options
+from reconciler.errors import ReconcilerError, UsageError
+
+INTERRUPTED = 130
+
+
+def execute(command: str, given: dict[str, Any]) -> int:
+    """Runs a command with what was given on its command line, and returns the exit status."""
+    names = {option.name for option in options.ALL}
+    flags = {name: given.pop(name) for name in list(given) if name in names}
+    # Ended like Ctrl-C: the transaction is rolled back, and an embedded Postgres stopped.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(command, given, flags)
+    except ReconcilerError as error:
+        print(f"reconciler: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("reconciler: interrupted; what was not reported is not written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Who read the output has seen enough. Python would complain once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
+    match command:
+        case "run":
+            from reconciler.commands.run import run
+
+            return run(flags, **given)
+        case "loop":
+            from reconciler.commands.loop import loop
+
+            return loop(flags, **given)
+        case "schema":
+            from reconciler.commands.schema import schema
+
+            return schema(flags, **given)
+    raise UsageError(f"there is no command {command}")

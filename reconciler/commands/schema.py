@@ -1,0 +1,36 @@
+"""`reconciler schema`: makes the tables, prints the SQL that does, or removes them."""
+
+import sys
+from typing import Any
+
+from reconciler.commands.wiring import open_database, set_up_logging
+from reconciler.errors import UsageError
+from reconciler.ledger import schema as ledger_schema
+from reconciler.settings import load
+
+
+def schema(flags: dict[str, Any], *, action: str, yes: bool = False) -> int:
+    """Raises ReconcilerError."""
+    if action == "print":
+        print(ledger_schema.statements(), end="")
+        return 0
+    settings = load(flags)
+    set_up_logging(settings)
+    with open_database(settings) as database:
+        if action == "apply":
+            ledger_schema.apply(database, always=True)
+            print(f"{database}: the schema has version {ledger_schema.VERSION}")
+        else:
+            if not yes:
+                _ask(str(database))
+            ledger_schema.drop(database)
+            print(f"{database}: the tables are removed")
+    return 0
+
+
+def _ask(database: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("schema drop removes the whole ledger; where nobody can be asked, give --yes")
+    answer = input(f"Remove the billing tables and every row in them from {database}? Type 'drop': ")
+    if answer.strip() != "drop":
+        raise UsageError("nothing was removed")

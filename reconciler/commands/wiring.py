@@ -1,0 +1,90 @@
+"""Makes the parts that several commands need out of the settings."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from reconciler.core.guard import Limits
+from reconciler.core.reading import Dialect
+from reconciler.embedded import EmbeddedPostgres
+from reconciler.ledger.postgres import Database
+from reconciler.output.text import Progress
+from reconciler.settings import Settings
+from reconciler.sources.cluster import ClusterSettings, ClusterSource
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """The database of the settings; an embedded one runs until the end of the block."""
+    if settings.embedded:
+        with EmbeddedPostgres(settings.embedded_dir).running() as url:
+            yield from _database(settings, url)
+    elif settings.database_url is not None:
+        yield from _database(settings, settings.database_url.get_secret_value())
+
+
+def _database(settings: Settings, url: str) -> Iterator[Database]:
+    database = Database(
+        url,
+        connect_timeout=settings.database_connect_timeout,
+        lock_timeout=settings.lock_timeout,
+    )
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def dialect(settings: Settings) -> Dialect:
+    """How the tenants are called."""
+    return Dialect(group=settings.api_group, kind=settings.kind, org_label=settings.org_label)
+
+
+def cluster_source(settings: Settings, progress: Progress) -> ClusterSource:
+    """The cluster of the settings."""
+    return ClusterSource(
+        ClusterSettings(
+            dialect=dialect(settings),
+            plural=settings.plural,
+            version=settings.api_version,
+            kubeconfig=settings.kubeconfig,
+            context=settings.context,
+            page_size=settings.page_size,
+            connect_timeout=settings.connect_timeout,
+            read_timeout=settings.read_timeout,
+            list_timeout=settings.list_timeout,
+        ),
+        progress=lambda count: progress(f"listing tenants: {count}" if count else ""),
+    )
+
+
+def limits(
+    settings: Settings, *, allow_deletions: int | None = None, adopt_cluster: bool = False
+) -> Limits:
+    """What a pass may do without being asked again."""
+    return Limits(
+        brake_floor=settings.brake_floor,
+        brake_percent=settings.brake_percent,
+        allow_deletions=allow_deletions,
+        adopt_cluster=adopt_cluster,
+    )
+
+
+class _OneLine(logging.Formatter):
+    """UTC, and whatever a name or a server's answer contains, one line without control characters."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Logs go to stderr, one line an event."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
+    logging.getLogger("reconciler").setLevel(settings.log_level.upper())

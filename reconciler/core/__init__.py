@@ -1,0 +1,1 @@
+"""The pure middle: values and functions without I/O, clock, logger or settings."""

@@ -1,0 +1,107 @@
+"""What stands between a plan and the ledger: when in doubt, nothing.
+
+Each is a function from a plan to a plan. `fence` lets all of it through or refuses it; the others
+leave something out.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.core.plan import Change, Plan, unread
+from reconciler.core.reading import shown
+from reconciler.core.tenant import KnownState
+from reconciler.errors import OutdatedSnapshot, Refused
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""How far a snapshot's instant may lie before the last pass."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much a pass may do without being asked again."""
+
+    brake_floor: int = 5
+    """So many weak deletions are always let through, unless they are more than half."""
+    brake_percent: float = 10
+    """Of the live tenants: the weak deletions that are let through."""
+    allow_deletions: int | None = None
+    """Given once, by an operator: up to so many weak deletions are let through."""
+    adopt_cluster: bool = False
+    """Given once, by an operator: the snapshot's cluster continues the ledger's."""
+
+
+def guard(plan: Plan, known: KnownState, limits: Limits) -> Plan:
+    """The plan without what might be wrong. Raises Refused where all of it might be."""
+    return brake(spare(fence(plan, known, limits), known), known, limits)
+
+
+def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
+    """Refuses another cluster's snapshot, and one that is older than what the ledger knows.
+
+    resourceVersions are compared as decimal numbers, within one cluster; where either is missing
+    or no number, the instants alone decide. Equal is not older.
+    """
+    snapshot, last, adopting = plan.snapshot, known.last_pass, limits.adopt_cluster
+    ours, theirs = known.cluster_uid, snapshot.cluster_uid
+    is_other = bool(ours and theirs and ours != theirs)
+    version, newest = snapshot.resource_version or "", known.cluster_version or ""
+    is_older = version.isdecimal() and newest.isdecimal() and int(version) < int(newest)
+    if is_other and not adopting:
+        raise Refused(
+            f"the snapshot is of cluster {theirs}, the ledger of cluster {ours}; nothing was written. "
+            "If the new cluster continues the old one, run once with --adopt-cluster"
+        )
+    if is_older and not is_other and not adopting:
+        raise OutdatedSnapshot(
+            f"the snapshot ({shown(snapshot.source)}, resourceVersion {version}) is older than the "
+            f"last pass (resourceVersion {newest}); nothing was written. If the cluster was restored "
+            "from a backup, run once with --adopt-cluster"
+        )
+    if last and snapshot.observed_at < last.observed_at - CLOCK_TOLERANCE:
+        raise OutdatedSnapshot(
+            f"the snapshot ({shown(snapshot.source)}, of {snapshot.observed_at:%Y-%m-%dT%H:%M:%SZ}) "
+            f"is older than the last pass (of {last.observed_at:%Y-%m-%dT%H:%M:%SZ}); nothing was "
+            "written. Archived snapshots go in before newer ones"
+        )
+    return replace(plan, adopts_cluster=adopting and (is_other or is_older))
+
+
+def spare(plan: Plan, known: KnownState) -> Plan:
+    """Deletes nothing where some resource tells neither its uid nor its name: it may be anyone."""
+    if any(one.uid is None and one.name is None for one in plan.snapshot.unreadable):
+        return _without(plan, known, lambda change: change.ends)
+    return plan
+
+
+def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
+    """Holds all weak deletions where they are too many to be an ordinary day.
+
+    That many vanish at once when a CRD is on its way out (its list is 200 and empty), when a
+    `kubectl get` failed half-way (its List is well-formed), or when the wrong cluster answers.
+    """
+    weak = [change for change in plan.changes if change.weak]
+    live = len(known.live) + len(known.adopted)
+    usual = max(limits.brake_floor, live * limits.brake_percent / 100)
+    too_many = len(weak) > usual or (live > 1 and len(weak) > live / 2)
+    if not weak or not (too_many or plan.snapshot.size == 0):
+        return plan
+    if limits.allow_deletions is not None and len(weak) <= limits.allow_deletions:
+        return plan
+    rest = _without(plan, known, lambda change: change.weak)
+    return replace(rest, held=tuple(change.lifecycle for change in weak))
+
+
+def _without(plan: Plan, known: KnownState, withheld: Callable[[Change], bool]) -> Plan:
+    """Leaves changes out, with the successors that wait for them; who stays live stays frozen."""
+    out = [change for change in plan.changes if withheld(change)]
+    names = {change.lifecycle.name for change in out}
+    changes: list[Change] = []
+    for change in plan.changes:
+        if change.lifecycle.name not in names:
+            changes.append(change)
+        elif not change.begins:
+            changes.extend(unread(change.lifecycle, known))
+    return replace(plan, changes=tuple(changes))

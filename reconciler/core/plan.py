@@ -1,0 +1,318 @@
+"""Plans the rows that take the ledger from what it knows to what a snapshot shows.
+
+A tenant is absent, live or gone. All transitions, and no others:
+
+| known      | snapshot                      | rows                                                 |
+|------------|-------------------------------|------------------------------------------------------|
+| -          | live                          | created, enabled for each skill, suspended if it is  |
+| -          | deletion committed            | the same, then deleted                               |
+| live       | live                          | enabled, disabled, suspended, resumed, as it differs |
+| live       | deletion committed, or absent | deleted, and nothing else                            |
+| live (uid) | same name, another uid        | the old one deleted, the new one created             |
+| gone (uid) | that uid, deletion committed  | nothing                                              |
+| gone (uid) | that uid, alive               | quarantined: only an operator withdraws a deletion   |
+
+No I/O, no clock: a plan is a value, and the same snapshot and state give the same plan.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.core.reading import shown
+from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
+from reconciler.core.times import Moment, TimeSource, moment
+from reconciler.errors import SnapshotError
+
+
+class Kind(StrEnum):
+    """What a row says; in the order in which the rows of one tenant are listed."""
+
+    CREATED = "created"
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+    DELETED = "deleted"
+
+
+class Row(Struct, frozen=True, gc=False):
+    """One fact for the ledger, of the tenant whose change it belongs to."""
+
+    kind: Kind
+    at: Moment
+    skill: str | None = None
+
+
+class Change(Struct, frozen=True, kw_only=True, gc=False):
+    """What a pass does to one lifecycle."""
+
+    lifecycle: Lifecycle
+    """As it will be known afterwards; where it ends, as it was at its end."""
+    rows: tuple[Row, ...] = ()
+    """Empty where only the knowledge about it changes: frozen, readable again, recognised."""
+    begins: bool = False
+    ends: bool = False
+    recognised: bool = False
+    """The portal wrote it without a uid, and this snapshot shows whose it is."""
+    weak: bool = False
+    """It ends although no deletion was ever seen, only absence."""
+    after_uid: str | None = None
+    """The predecessor of the same name, without whose end this one cannot begin."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The rows that a snapshot asks for, and what was left out of them and why."""
+
+    snapshot: Snapshot
+    changes: tuple[Change, ...]
+    """Ordered by tenant name, a predecessor before its successor."""
+    quarantined: tuple[Unreadable, ...] = ()
+    held: tuple[Lifecycle, ...] = ()
+    """Live in the ledger, gone from the snapshot, and not deleted because the brake held."""
+    adopts_cluster: bool = False
+    """An operator let the snapshot's cluster continue the one that the ledger knows."""
+
+    def rows(self) -> Iterator[tuple[Change, Row]]:
+        for change in self.changes:
+            for row in change.rows:
+                yield change, row
+
+    def counts(self) -> Counter[Kind]:
+        return Counter(row.kind for _, row in self.rows())
+
+
+def plan(snapshot: Snapshot, known: KnownState) -> Plan:
+    """The difference between what the snapshot shows and what the ledger knows.
+
+    Raises SnapshotError where a uid or a name stands twice: that is no state of a cluster.
+    """
+    _check_identities(snapshot)
+    if known.last_pass and known.last_pass.observed_at > snapshot.observed_at:
+        # Two clocks may differ by a moment; the ledger's instants never run backwards.
+        snapshot = replace(snapshot, observed_at=known.last_pass.observed_at)
+    changes: list[Change] = []
+    quarantined = list(snapshot.unreadable)
+    unseen = {lifecycle.name: lifecycle for lifecycle in known.lifecycles}
+    left: set[str] = set()
+
+    def leave(lifecycle: Lifecycle) -> None:
+        """It could not be read: the next interval reaches back to the last pass that could."""
+        unseen.pop(lifecycle.name, None)
+        left.add(lifecycle.name)
+        changes.extend(unread(lifecycle, known))
+
+    def set_aside(tenant: Tenant, reason: str) -> None:
+        quarantined.append(Unreadable(uid=tenant.uid, name=tenant.name, reason=reason))
+
+    for lifecycle in _frozen(snapshot, known):
+        leave(lifecycle)
+    for tenant in sorted(snapshot.tenants, key=lambda tenant: tenant.name):
+        ours = known.live.get(tenant.uid)
+        if ours is None and tenant.uid not in known.gone:
+            ours = known.adopted.get(tenant.name)
+        if ours is not None and (problem := _undecided(ours, tenant)):
+            set_aside(tenant, problem)
+            leave(ours)
+        elif ours is not None:
+            del unseen[ours.name]
+            if tenant.deleted_at is not None:
+                changes.append(_ended(ours, snapshot, known, tenant=tenant))
+            else:
+                changes.extend(_continued(ours, tenant, snapshot, known))
+        elif tenant.uid in known.gone:
+            if tenant.deleted_at is None:
+                set_aside(tenant, "metadata.uid: the ledger holds it for deleted, and it lives")
+        elif tenant.name in left:
+            set_aside(tenant, "metadata.name: belongs to another uid, which cannot be read now")
+        else:
+            predecessor = unseen.pop(tenant.name, None)
+            if predecessor is not None:
+                changes.append(_ended(predecessor, snapshot, known, successor=tenant))
+            changes.append(_begun(tenant, snapshot, predecessor))
+    changes.extend(_ended(lifecycle, snapshot, known) for lifecycle in unseen.values())
+    # Stable: a predecessor stays before its successor.
+    changes.sort(key=lambda change: change.lifecycle.name)
+    quarantined.sort(key=lambda unreadable: (unreadable.name or "", unreadable.uid or ""))
+    return Plan(snapshot=snapshot, changes=tuple(changes), quarantined=tuple(quarantined))
+
+
+def unread(lifecycle: Lifecycle, known: KnownState) -> Sequence[Change]:
+    """Remembers when the lifecycle could last be read, if that is not remembered yet."""
+    if lifecycle.read_at is not None:
+        return ()
+    read_at = _since(lifecycle, known)
+    return (Change(lifecycle=replace(lifecycle, read_at=read_at)),)
+
+
+def outcome(plan: Plan, known: KnownState) -> KnownState:
+    """What the ledger knows once the plan is written."""
+    snapshot = plan.snapshot
+    live, adopted, gone = dict(known.live), dict(known.adopted), set(known.gone)
+    for change in plan.changes:
+        lifecycle = change.lifecycle
+        adopted.pop(lifecycle.name, None)
+        if not change.ends and lifecycle.uid is not None:
+            live[lifecycle.uid] = lifecycle
+        elif not change.ends:
+            adopted[lifecycle.name] = lifecycle
+        elif lifecycle.uid is not None:
+            live.pop(lifecycle.uid, None)
+            gone.add(lifecycle.uid)
+    return KnownState(
+        live=live,
+        adopted=adopted,
+        gone=frozenset(gone),
+        last_pass=LastPass(
+            id=known.last_pass.id + 1 if known.last_pass else 1,
+            asked_at=snapshot.asked_at,
+            observed_at=snapshot.observed_at,
+        ),
+        cluster_uid=snapshot.cluster_uid or known.cluster_uid,
+        cluster_version=snapshot.resource_version or known.cluster_version,
+    )
+
+
+def _begun(tenant: Tenant, snapshot: Snapshot, predecessor: Lifecycle | None) -> Change:
+    created = moment(tenant.created_at, TimeSource.CREATION, until=snapshot.observed_at)
+    rows = [Row(Kind.CREATED, created)]
+    rows += [Row(Kind.ENABLED, created, skill) for skill in tenant.skills]
+    if tenant.suspended:
+        rows.append(Row(Kind.SUSPENDED, _suspension(tenant, created.occurred_at, snapshot.observed_at)))
+    if tenant.deleted_at is not None:
+        deleted = moment(
+            tenant.deleted_at,
+            TimeSource.DELETION,
+            since=created.occurred_at,
+            until=snapshot.observed_at,
+        )
+        # What happened to it after its deletion no longer counts, and no row lies after the end.
+        rows = [Row(row.kind, row.at.not_after(deleted.occurred_at), row.skill) for row in rows]
+        rows.append(Row(Kind.DELETED, deleted))
+    return Change(
+        lifecycle=Lifecycle(
+            id=None,
+            uid=tenant.uid,
+            name=tenant.name,
+            org=tenant.org,
+            created_at=created.occurred_at,
+            skills=tenant.skills,
+            suspended=tenant.suspended,
+            changed_at=snapshot.observed_at,
+        ),
+        rows=tuple(rows),
+        begins=True,
+        ends=tenant.deleted_at is not None,
+        after_uid=predecessor.uid if predecessor else None,
+    )
+
+
+def _continued(
+    lifecycle: Lifecycle, tenant: Tenant, snapshot: Snapshot, known: KnownState
+) -> Sequence[Change]:
+    rows: tuple[Row, ...] = ()
+    if lifecycle.skills != tenant.skills or lifecycle.suspended != tenant.suspended:
+        since, until = _since(lifecycle, known), snapshot.observed_at
+        before, after = set(lifecycle.skills), set(tenant.skills)
+        observed = Moment.observed(since, until)
+        found = [Row(Kind.ENABLED, observed, skill) for skill in sorted(after - before)]
+        found += [Row(Kind.DISABLED, observed, skill) for skill in sorted(before - after)]
+        if tenant.suspended and not lifecycle.suspended:
+            found.append(Row(Kind.SUSPENDED, _suspension(tenant, since, until)))
+        elif lifecycle.suspended and not tenant.suspended:
+            found.append(Row(Kind.RESUMED, observed))
+        floor = lifecycle.changed_at
+        rows = tuple(Row(row.kind, row.at.not_earlier(floor), row.skill) for row in found)
+    elif lifecycle.uid is not None and lifecycle.read_at is None:
+        return ()
+    return (
+        Change(
+            lifecycle=replace(
+                lifecycle,
+                uid=tenant.uid,
+                skills=tenant.skills,
+                suspended=tenant.suspended,
+                changed_at=snapshot.observed_at if rows else lifecycle.changed_at,
+                read_at=None,
+            ),
+            rows=rows,
+            recognised=lifecycle.uid is None,
+        ),
+    )
+
+
+def _ended(
+    lifecycle: Lifecycle,
+    snapshot: Snapshot,
+    known: KnownState,
+    *,
+    tenant: Tenant | None = None,
+    successor: Tenant | None = None,
+) -> Change:
+    """The end of a lifecycle: its deletion was seen (`tenant`), or only that it is not there."""
+    since, until = _since(lifecycle, known), snapshot.observed_at
+    if tenant is not None and tenant.deleted_at is not None:
+        at = moment(tenant.deleted_at, TimeSource.DELETION, since=since, until=until)
+    elif successor is not None:
+        at = Moment.best([(successor.created_at, TimeSource.SUCCESSOR)], since, until)
+    else:
+        at = Moment.observed(since, until)
+    return Change(
+        lifecycle=lifecycle,
+        rows=(Row(Kind.DELETED, at.not_earlier(lifecycle.changed_at)),),
+        ends=True,
+        weak=tenant is None,
+    )
+
+
+def _suspension(tenant: Tenant, since: datetime, until: datetime) -> Moment:
+    return Moment.best([(tenant.suspended_at, TimeSource.STATUS)], since, until)
+
+
+def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:
+    """P: when the previous pass that could read this tenant asked for it."""
+    if lifecycle.read_at is not None:
+        return lifecycle.read_at
+    return known.last_pass.asked_at if known.last_pass else lifecycle.changed_at
+
+
+def _undecided(lifecycle: Lifecycle, tenant: Tenant) -> str | None:
+    """Why this known tenant waits for an operator, if it does."""
+    if lifecycle.org != tenant.org:
+        return f"metadata.labels: the org changed from {lifecycle.org} to {tenant.org}"
+    if lifecycle.name != tenant.name:
+        return f"metadata.name: the ledger knows this uid as {lifecycle.name}"
+    return None
+
+
+def _frozen(snapshot: Snapshot, known: KnownState) -> Sequence[Lifecycle]:
+    """The lifecycles of the unreadable: by uid; where that is unreadable or not known yet, by name."""
+    uids = {unreadable.uid for unreadable in snapshot.unreadable if unreadable.uid is not None}
+    names = {unreadable.name for unreadable in snapshot.unreadable if unreadable.uid is None}
+    adopted = {unreadable.name for unreadable in snapshot.unreadable}
+    return (
+        [
+            *(one for uid, one in known.live.items() if uid in uids or one.name in names),
+            *(one for name, one in known.adopted.items() if name in adopted),
+        ]
+        if snapshot.unreadable
+        else []
+    )
+
+
+def _check_identities(snapshot: Snapshot) -> None:
+    everyone: list[Tenant | Unreadable] = [*snapshot.tenants, *snapshot.unreadable]
+    for field, values in (
+        ("metadata.uid", [one.uid for one in everyone if one.uid is not None]),
+        ("metadata.name", [one.name for one in everyone if one.name is not None]),
+    ):
+        if len(set(values)) < len(values):
+            twice = Counter(values).most_common(1)[0][0]
+            raise SnapshotError(
+                f"{shown(snapshot.source)} is no snapshot: {field} {shown(twice)} stands in it twice; "
+                "nothing was written"
+            )

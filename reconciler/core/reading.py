@@ -1,0 +1,333 @@
+"""Reads what the API server or kubectl printed: a page of a list, and each `PiecedTenant` in it.
+
+One resource that says something else than it may is quarantined alone; a page that is no page of
+the tenants' list is no page at all. Only the fields that are read are decoded.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from reconciler.core.tenant import Tenant, Unreadable
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""How far a creation may lie after the snapshot's instant before it counts as unreadable."""
+
+# Longer than Kubernetes allows is not what an API server said.
+LONGEST_NAME: Final = 253
+LONGEST_NAMESPACE: Final = 63
+LONGEST_UID: Final = 128
+LONGEST_LABEL: Final = 63
+
+# The API server itself reads objects nested 10,000 deep; one such resource must not hide all others.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 25_000))
+
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class NotTheList(Exception):
+    """This is no page of the tenants' list; str() says what it is instead."""
+
+
+class _Malformed(Exception):
+    """A field says something that cannot be billed; str() is `field: what is wrong`."""
+
+
+class Page(Struct, frozen=True):
+    """One page of a list: its items, still undecoded, and the token of the next page."""
+
+    items: Sequence[Raw]
+    resource_version: str
+    continue_token: str
+
+
+class _ListMeta(Struct):
+    resource_version: str | None = msgspec.field(name="resourceVersion", default=None)
+    continue_token: str | None = msgspec.field(name="continue", default=None)
+
+
+class _List(Struct):
+    kind: str = ""
+    api_version: str = msgspec.field(name="apiVersion", default="")
+    metadata: _ListMeta | None = None
+    items: list[Raw] | None = None
+
+
+# What a field may hold besides the object that it should hold; named so that nothing is decoded twice.
+_Other = str | int | float | bool | list[Any] | None
+
+
+class _Metadata(Struct):
+    name: Any = None
+    namespace: Any = None
+    uid: Any = None
+    creation: Any = msgspec.field(name="creationTimestamp", default=None)
+    deletion: Any = msgspec.field(name="deletionTimestamp", default=None)
+    labels: Any = None
+
+
+class _Spec(Struct):
+    packages: Any = None
+    suspend: Any = None
+
+
+class _Status(Struct):
+    suspended_at: Any = msgspec.field(name="suspendedAt", default=None)
+
+
+class _Resource(Struct):
+    kind: Any = None
+    api_version: Any = msgspec.field(name="apiVersion", default=None)
+    metadata: _Metadata | _Other = None
+    spec: _Spec | _Other = None
+    status: _Status | _Other = None
+
+
+_decode_list = msgspec.json.Decoder(_List).decode
+_decode_resource = msgspec.json.Decoder(_Resource).decode
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """How the resource is called in the clusters of this ledger."""
+
+    group: str = "pieced.ch"
+    kind: str = "PiecedTenant"
+    org_label: str = "pieced.ch/zitadel-org-id"
+
+    @property
+    def list_kind(self) -> str:
+        return f"{self.kind}List"
+
+
+def read_page(body: bytes, dialect: Dialect, *, kubectl: bool = False) -> Page:
+    """Decodes one page, as the API server sends it or (`kubectl`) as `kubectl get -o json` prints it.
+
+    Raises NotTheList for a Table, a Status, metadata only, another resource, or what is no JSON.
+    """
+    try:
+        page = _decode_list(body)
+    except _UNDECODABLE as error:
+        # msgspec's message quotes positions and types, never content.
+        page = _decode_lenient_list(body, f"no Kubernetes list: {error}")
+    is_tenants = page.kind == dialect.list_kind and page.api_version.startswith(f"{dialect.group}/")
+    is_kubectl = kubectl and page.kind == "List" and page.api_version == "v1"
+    if not (is_tenants or is_kubectl):
+        what = f"kind {shown(page.kind)}, apiVersion {shown(page.api_version)}"
+        raise NotTheList(f"{what} is not {dialect.list_kind} of {dialect.group}")
+    if page.items is None:
+        raise NotTheList(f"a {page.kind} without items")
+    meta = page.metadata or _ListMeta()
+    return Page(page.items, meta.resource_version or "", meta.continue_token or "")
+
+
+def read_tenants(
+    items: Iterable[Raw], observed_at: datetime, dialect: Dialect
+) -> tuple[list[Tenant], list[Unreadable]]:
+    """Reads the items of a page: the tenants, and the quarantined. Raises NotTheList."""
+    tenants: list[Tenant] = []
+    unreadable: list[Unreadable] = []
+    for item in items:
+        one = read_tenant(item, observed_at, dialect)
+        if isinstance(one, Tenant):
+            tenants.append(one)
+        else:
+            unreadable.append(one)
+    return tenants, unreadable
+
+
+def read_tenant(item: Raw | bytes, observed_at: datetime, dialect: Dialect) -> Tenant | Unreadable:
+    """Reads one resource: the tenant, or why it is quarantined.
+
+    Raises NotTheList where the item is a resource of another kind.
+    """
+    try:
+        resource = _decode_resource(item)
+    except _UNDECODABLE as error:
+        return _undecodable(item, f"cannot be decoded: {error}")
+    if resource.kind not in (None, dialect.kind):
+        raise NotTheList(f"it holds a {shown(resource.kind)}, not only {dialect.kind}")
+    try:
+        return _tenant(resource, observed_at, dialect)
+    except _Malformed as problem:
+        return Unreadable(**_who(resource.metadata), reason=str(problem))
+
+
+def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Tenant:
+    metadata = resource.metadata
+    if not isinstance(metadata, _Metadata):
+        raise _Malformed(f"metadata: expected an object, found {_found(metadata)}")
+    spec = _Spec() if resource.spec is None else resource.spec
+    if not isinstance(spec, _Spec):
+        raise _Malformed(f"spec: expected an object, found {_found(spec)}")
+    status = _Status() if resource.status is None else resource.status
+    if not isinstance(status, _Status):
+        raise _Malformed(f"status: expected an object, found {_found(status)}")
+
+    uid = _text(metadata.uid, "metadata.uid", LONGEST_UID)
+    name = _name(metadata)
+    created_at = _time(metadata.creation, "metadata.creationTimestamp")
+    if created_at > observed_at + CLOCK_TOLERANCE:
+        raise _Malformed(
+            f"metadata.creationTimestamp: {created_at:%Y-%m-%dT%H:%M:%SZ} lies after the snapshot"
+        )
+    suspended_at = (
+        None if status.suspended_at is None else _time(status.suspended_at, "status.suspendedAt")
+    )
+    if spec.suspend is not None and not isinstance(spec.suspend, bool):
+        raise _Malformed(f"spec.suspend: expected true or false, found {_found(spec.suspend)}")
+    return Tenant(
+        uid=uid,
+        name=name,
+        org=_org(metadata.labels, dialect.org_label),
+        created_at=created_at,
+        skills=_skills(spec.packages),
+        suspended=suspended_at is not None if spec.suspend is None else spec.suspend,
+        suspended_at=suspended_at,
+        deleted_at=(
+            None if metadata.deletion is None else _time(metadata.deletion, "metadata.deletionTimestamp")
+        ),
+    )
+
+
+def _name(metadata: _Metadata) -> str:
+    name = _text(metadata.name, "metadata.name", LONGEST_NAME)
+    if metadata.namespace is None:
+        return name
+    return f"{_text(metadata.namespace, 'metadata.namespace', LONGEST_NAMESPACE)}/{name}"
+
+
+def _org(labels: Any, label: str) -> str:
+    field = f"metadata.labels[{label}]"
+    if labels is None:
+        raise _Malformed(f"{field}: missing")
+    if not isinstance(labels, dict):
+        raise _Malformed(f"metadata.labels: expected an object, found {_found(labels)}")
+    if label not in labels:
+        raise _Malformed(f"{field}: missing")
+    return sys.intern(_text(labels[label], field, LONGEST_LABEL))
+
+
+def _skills(packages: Any) -> tuple[str, ...]:
+    if packages is None:
+        return ()
+    if not isinstance(packages, list):
+        raise _Malformed(f"spec.packages: expected a list of strings, found {_found(packages)}")
+    for position, package in enumerate(packages):
+        if not isinstance(package, str) or not package or "\0" in package:
+            _text(package, f"spec.packages[{position}]", required=False)
+    return tuple(sorted({sys.intern(package) for package in packages}))
+
+
+def _text(value: Any, field: str, longest: int | None = None, *, required: bool = True) -> str:
+    """A string that can be stored and told from nothing: not empty, and without NUL."""
+    if value is None and required:
+        raise _Malformed(f"{field}: missing")
+    if not isinstance(value, str):
+        raise _Malformed(f"{field}: expected a string, found {_found(value)}")
+    if not value:
+        raise _Malformed(f"{field}: empty")
+    if "\0" in value:
+        raise _Malformed(f"{field}: {shown(value)} contains a NUL")
+    if longest is not None and len(value.encode(errors="replace")) > longest:
+        raise _Malformed(f"{field}: {shown(value)} is longer than the {longest} bytes of Kubernetes")
+    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+        raise _Malformed(f"{field}: {shown(value)} contains half a surrogate pair")
+    return value
+
+
+def _time(value: Any, field: str) -> datetime:
+    if not isinstance(value, str):
+        raise _Malformed(f"{field}: expected an RFC 3339 time, found {_found(value)}")
+    try:
+        return instant(value)
+    except ValueError:
+        raise _Malformed(f"{field}: {shown(value)} is no RFC 3339 time") from None
+
+
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
+
+
+def instant(text: str) -> datetime:
+    """An RFC 3339 time as UTC; what is finer than a microsecond is cut off. Raises ValueError."""
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    day, time, fraction, zone = match.groups()
+    zone = "+00:00" if zone in "Zz" else zone
+    microseconds = (fraction or "")[:6].ljust(6, "0")
+    try:
+        return datetime.fromisoformat(f"{day}T{time}.{microseconds}{zone}").astimezone(UTC)
+    except OverflowError:
+        raise ValueError(text) from None
+
+
+def _decode_lenient_list(body: bytes, problem: str) -> _List:
+    """Gives what one item holds against msgspec (half a surrogate pair) to that item alone.
+
+    Raises NotTheList with `problem` where the standard library cannot read it either.
+    """
+    if not body.strip():
+        raise NotTheList("empty")
+    try:
+        document = json.loads(body.decode(errors="replace"))
+        items = [Raw(json.dumps(item).encode()) for item in document.pop("items")]
+        return msgspec.convert({**document, "items": items}, _List)
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        msgspec.ValidationError,
+    ):
+        raise NotTheList(problem) from None
+
+
+def _undecodable(item: Raw | bytes, problem: str) -> Unreadable:
+    try:
+        metadata = json.loads(bytes(item).decode(errors="replace"))["metadata"]
+        return Unreadable(**_who(msgspec.convert(metadata, _Metadata)), reason=problem)
+    except (ValueError, TypeError, KeyError, RecursionError, msgspec.ValidationError):
+        return Unreadable(uid=None, name=None, reason=problem)
+
+
+def _who(metadata: object) -> dict[str, str | None]:
+    """As much of uid and name as can be read; it decides what is frozen."""
+    who: dict[str, str | None] = {"uid": None, "name": None}
+    if isinstance(metadata, _Metadata):
+        with suppress(_Malformed):
+            who["uid"] = _text(metadata.uid, "metadata.uid", LONGEST_UID)
+        with suppress(_Malformed):
+            who["name"] = _name(metadata)
+    return who
+
+
+def _found(value: object) -> str:
+    match value:
+        case _Metadata() | _Spec() | _Status() | dict():
+            return "an object"
+        case str():
+            return f"the string {shown(value)}"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {value!r}"
+        case None:
+            return "null"
+        case _:
+            return "a list"
+
+
+def shown(text: str, longest: int = 60) -> str:
+    """A piece of input for a message: quoted, on one line, without control characters, not too long."""
+    cut = text if len(text) <= longest else text[: longest - 1] + "…"
+    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'

@@ -1,0 +1,102 @@
+"""The words of the program: a tenant as one snapshot shows it, and what the ledger last said of it.
+
+Values only. How they are read from a resource is `reading`, how they differ is `plan`.
+Every datetime carries a zone and is UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+
+class Tenant(Struct, frozen=True, kw_only=True, gc=False):
+    """One readable `PiecedTenant`: the facts that count, as one snapshot shows them."""
+
+    uid: str
+    name: str
+    """`metadata.name`, or `namespace/name`."""
+    org: str
+    created_at: datetime
+    skills: tuple[str, ...]
+    """Sorted by code point, each once."""
+    suspended: bool
+    suspended_at: datetime | None = None
+    """`status.suspendedAt`: when, never whether."""
+    deleted_at: datetime | None = None
+    """`metadata.deletionTimestamp`: deletion is committed and cannot be undone."""
+
+
+class Unreadable(Struct, frozen=True, kw_only=True):
+    """One resource that is quarantined, because a field of it says nothing that can be billed."""
+
+    uid: str | None
+    name: str | None
+    reason: str
+    """Names the field, and what was found in it."""
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """The tenants of one cluster as of one instant, complete within its scope."""
+
+    tenants: Sequence[Tenant]
+    unreadable: Sequence[Unreadable] = ()
+    asked_at: datetime
+    """When the first request was sent: nothing in the snapshot is older than this."""
+    observed_at: datetime
+    """When the first page arrived: nothing in the snapshot is newer than this."""
+    cluster_uid: str | None = None
+    """The uid of the namespace kube-system; None where a file does not name its cluster."""
+    resource_version: str | None = None
+    source: str
+    """Where it came from, for people: `cluster`, or a file's name."""
+
+    @property
+    def size(self) -> int:
+        return len(self.tenants) + len(self.unreadable)
+
+
+class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
+    """One live lifecycle as the ledger last described it."""
+
+    id: int | None
+    """The row of `tenant_billing_lifecycle`; None while it is only planned."""
+    uid: str | None
+    """None: written by the portal, and not yet recognised in a snapshot."""
+    name: str
+    org: str
+    created_at: datetime
+    skills: tuple[str, ...]
+    suspended: bool
+    changed_at: datetime
+    """The snapshot's instant of its last row: no later row of it may lie before."""
+    read_at: datetime | None = None
+    """When the last pass that could read the tenant asked for it; None: the last pass of all could."""
+
+
+class LastPass(Struct, frozen=True, kw_only=True):
+    """The last pass that was written."""
+
+    id: int
+    asked_at: datetime
+    observed_at: datetime
+
+
+class KnownState(Struct, frozen=True, kw_only=True):
+    """What the ledger last said of each tenant."""
+
+    live: Mapping[str, Lifecycle] = {}
+    """By uid."""
+    adopted: Mapping[str, Lifecycle] = {}
+    """Live ones that have no uid yet, by name."""
+    gone: frozenset[str] = frozenset()
+    """Uids whose last lifecycle has ended, of those that the snapshot shows."""
+    last_pass: LastPass | None = None
+    cluster_uid: str | None = None
+    """The cluster of the last pass that named one."""
+    cluster_version: str | None = None
+    """The resourceVersion of the last pass of that cluster that had one."""
+
+    @property
+    def lifecycles(self) -> Sequence[Lifecycle]:
+        return [*self.live.values(), *self.adopted.values()]

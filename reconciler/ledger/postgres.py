@@ -1,0 +1,180 @@
+"""The one file that knows psycopg: connections, transactions, and what their errors mean.
+
+Nothing here depends on the session between two transactions, so that a pooler may stand in between.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import IsolationLevel, sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
+
+from reconciler.errors import LedgerError, UsageError
+
+OLDEST_SERVER: Final = 15
+APPLICATION_NAME: Final = "reconciler"
+
+# One writer at a time. The lock belongs to the schema, and ends with the transaction.
+LOCK_KEY: Final = "hashtextextended('reconciler ledger of ' || current_schema(), 0)"
+
+
+class CommitUnknown(LedgerError):
+    """The connection was lost while the commit was under way."""
+
+
+class Transaction:
+    """The statements of one transaction."""
+
+    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+        with self._connection.cursor(binary=True) as cursor:
+            return cursor.execute(statement.encode(), parameters or None).fetchall()
+
+    def value(self, statement: str, *parameters: object) -> Any:
+        """The only column of the only row."""
+        return self.rows(statement, *parameters)[0][0]
+
+    def execute(self, statement: str, *parameters: object) -> None:
+        """One statement; or several in one round trip, where there are no parameters."""
+        self._connection.execute(statement.encode(), parameters or None)
+
+    def copy(
+        self,
+        table: str,
+        columns: Sequence[str],
+        types: Sequence[str],
+        rows: Iterable[Sequence[object]],
+    ) -> None:
+        """Appends rows in bulk, in the binary format."""
+        statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
+        )
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+
+    def lock(self, on_wait: Callable[[], None]) -> None:
+        """Waits until no other pass is being written; calls `on_wait` once where that takes time."""
+        if not self.value(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})"):
+            on_wait()
+            self.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
+
+
+class Database:
+    """One database, connected to anew for each transaction that finds no usable connection."""
+
+    def __init__(self, url: str, *, connect_timeout: float, lock_timeout: float) -> None:
+        try:
+            self._where = conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            # libpq's own message would quote the URL, with the password in it.
+            raise UsageError(
+                "the database URL cannot be read; expected postgresql://user:password@host:5432/database"
+            ) from None
+        self._url = url
+        self._connect_timeout = max(2, round(connect_timeout))
+        self._lock_timeout = lock_timeout
+        self._connection: psycopg.Connection[Any] | None = None
+
+    @contextmanager
+    def transaction(self, *, read_only: bool = False) -> Iterator[Transaction]:
+        """A transaction that is committed at the end of the block, or rolled back by an error.
+
+        Raises LedgerError; CommitUnknown where the answer to the commit never came.
+        """
+        committing = False
+        connection = self._connected()
+        try:
+            connection.read_only = read_only
+            connection.isolation_level = (
+                IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
+            )
+            transaction = Transaction(connection)
+            milliseconds = round(self._lock_timeout * 1000)
+            transaction.execute(f"SET LOCAL TIME ZONE 'UTC'; SET LOCAL lock_timeout = {milliseconds}")
+            yield transaction
+            committing = True
+            connection.commit()
+        except psycopg.Error as error:
+            lost = connection.closed or connection.broken
+            self.close()
+            if committing and lost:
+                raise CommitUnknown(f"{self}: {_told(error)}") from error
+            raise self._explained(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Ends the connection; what was not committed is rolled back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def __str__(self) -> str:
+        """Where it is, for messages; never with a password."""
+        where = self._where
+        host = where.get("host") or where.get("hostaddr") or "the local socket"
+        port = f":{where['port']}" if where.get("port") else ""
+        return f"database {where.get('dbname') or '(default)'} on {host}{port}"
+
+    def _connected(self) -> "psycopg.Connection[Any]":
+        if self._connection is not None:
+            idle = self._connection.info.transaction_status == TransactionStatus.IDLE
+            if idle and not self._connection.closed:
+                return self._connection
+            self.close()
+        given = self._where
+        try:
+            connection = psycopg.connect(
+                self._url,
+                # A pooler may hand each transaction to another session: nothing may be kept in one.
+                prepare_threshold=None,
+                connect_timeout=given.get("connect_timeout") or self._connect_timeout,
+                application_name=given.get("application_name") or APPLICATION_NAME,
+                client_encoding="UTF8",
+            )
+        except psycopg.Error as error:
+            raise LedgerError(f"cannot connect to {self}: {_told(error)}") from None
+        version = connection.info.server_version // 10_000
+        encoding = connection.info.parameter_status("server_encoding")
+        if version < OLDEST_SERVER:
+            connection.close()
+            raise LedgerError(
+                f"{self}: PostgreSQL {version} is too old; {OLDEST_SERVER} or newer is needed"
+            )
+        if encoding not in ("UTF8", None):
+            connection.close()
+            raise LedgerError(
+                f"{self} is encoded in {encoding}, which cannot hold every name; UTF8 is needed"
+            )
+        self._connection = connection
+        return connection
+
+    def _explained(self, error: psycopg.Error) -> LedgerError:
+        match error:
+            case psycopg.errors.LockNotAvailable():
+                advice = (
+                    "another pass or a long transaction holds a lock; try again, or raise --lock-timeout"
+                )
+            case psycopg.errors.InsufficientPrivilege():
+                advice = "grant this role what it lacks, or run `reconciler schema apply` as the owner"
+            case psycopg.errors.ReadOnlySqlTransaction():
+                advice = "this server takes no writes; connect to the primary"
+            case psycopg.errors.IntegrityError():
+                advice = "the database refused a row that contradicts the ledger; nothing was written"
+            case _:
+                advice = "nothing was written"
+        return LedgerError(f"{self}: {_told(error)}; {advice}")
+
+
+def _told(error: psycopg.Error) -> str:
+    """The server's or libpq's message on one line."""
+    text = error.diag.message_primary or str(error) or type(error).__name__
+    return " ".join(text.split())

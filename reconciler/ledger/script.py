@@ -1,0 +1,122 @@
+"""Prints a plan as SQL that `psql` runs: the same rows that a pass would write, as statements."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from reconciler.core.plan import Change, Kind, Plan, Row
+from reconciler.core.tenant import LastPass
+from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.writing import Table, column_type, entries, pass_record
+
+_THIS_PASS: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
+
+
+class _Expression(str):
+    """SQL that finds a value when the script runs."""
+
+    __slots__ = ()
+
+
+def script(plan: Plan, last_pass: LastPass | None) -> Iterator[str]:
+    """The statements, one line at a time; they refuse to run where the ledger has moved on since."""
+    yield "\\set ON_ERROR_STOP on"
+    yield "SET client_encoding = 'UTF8';"
+    yield "BEGIN;"
+    yield "SET LOCAL standard_conforming_strings = on;"
+    yield f"SELECT pg_advisory_xact_lock({LOCK_KEY});"
+    expected = _literal(last_pass.observed_at if last_pass else None, "timestamptz")
+    yield (
+        "DO $$ BEGIN IF (SELECT observed_at FROM reconciler_passes ORDER BY id DESC LIMIT 1) "
+        f"IS DISTINCT FROM {expected} "
+        "THEN RAISE EXCEPTION 'the ledger has moved on since this was planned; plan again'; "
+        "END IF; END $$;"
+    )
+    yield from _inserts(pass_record(plan))
+    made = entries(plan, _Expression(_THIS_PASS), _lifecycle_id, _ordinal)
+    for id_, at, not_before, source, observed_at in made.ended:
+        yield (
+            f"UPDATE tenant_billing_lifecycle SET deleted_at = {_literal(at, 'timestamptz')}, "
+            f"deleted_not_before = {_literal(not_before, 'timestamptz')}, "
+            f"deleted_time_source = {_literal(source, 'text')}, "
+            f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
+            f"deleted_pass_id = {_THIS_PASS} WHERE id = {id_};"
+        )
+    for id_, uid in made.recognised:
+        cluster = _literal(plan.snapshot.cluster_uid, "text")
+        yield (
+            f"UPDATE tenant_billing_lifecycle SET tenant_uid = {_literal(uid, 'text')}, "
+            f"cluster_uid = {cluster} WHERE id = {id_};"
+        )
+    for id_ in made.outdated:
+        yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"
+    for table in (made.lifecycles, made.skill_events, made.suspension_events, made.state):
+        yield from _inserts(table)
+    yield "COMMIT;"
+
+
+def _inserts(table: Table) -> Iterator[str]:
+    # The id of a lifecycle is given by the database.
+    columns = [column for column in table.columns if column != "id"]
+    for row in table.rows:
+        values = [
+            _literal(value, column_type(column))
+            for column, value in zip(table.columns, row, strict=True)
+            if column != "id"
+        ]
+        yield f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)});"
+
+
+def _lifecycle_id(change: Change) -> Any:
+    lifecycle = change.lifecycle
+    if lifecycle.id is not None:
+        return lifecycle.id
+    uid = _literal(lifecycle.uid, "text")
+    return _Expression(f"(SELECT max(id) FROM tenant_billing_lifecycle WHERE tenant_uid = {uid})")
+
+
+def _ordinal(change: Change, row: Row) -> Any:
+    table, subject = "tenant_suspension_events", ""
+    if row.skill is not None:
+        table = "tenant_skill_events"
+        subject = f" AND skill_key = reconciler_skill_key({_literal(row.skill, 'text')})"
+    before = 0 if row.kind in (Kind.ENABLED, Kind.SUSPENDED) else -1
+    return _Expression(
+        f"(SELECT coalesce(max(ordinal), {before}) + 1 FROM {table} "
+        f"WHERE lifecycle_id = {_lifecycle_id(change)}{subject})"
+    )
+
+
+def _literal(value: Any, kind: str) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case _Expression():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case datetime():
+            return f"'{value.astimezone(UTC).isoformat()}'::{kind}"
+        case list():
+            items: Sequence[str] = [_quoted(item) for item in value]
+            return f"ARRAY[{', '.join(items)}]::{kind}"
+        case str() if kind == "text":
+            return _quoted(value)
+        case _:
+            return f"{_quoted(value)}::{kind}"
+
+
+def _quoted(text: str) -> str:
+    """A string literal that can neither end early nor reach the terminal as a control sequence."""
+    if text.isprintable():
+        return "'" + text.replace("'", "''") + "'"
+    escaped = "".join(_escaped(character) for character in text)
+    return f"E'{escaped}'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return "\\" + character
+    return character if character.isprintable() else f"\\U{ord(character):08X}"

@@ -1,0 +1,1 @@
+"""The ways in which passes follow one another."""

@@ -1,0 +1,58 @@
+"""Every setting: its name, its default, and what it means. Nothing here imports anything heavy.
+
+A setting is a flag (`--page-size`), and a variable in the environment or in `.env`
+(`RECONCILER_PAGE_SIZE`); the flag wins over the environment, the environment over `.env`.
+"""
+
+from collections import namedtuple  # typing.NamedTuple takes longer to import than --help to answer
+
+PREFIX = "RECONCILER_"
+
+Option = namedtuple("Option", "name metavar default help")
+"""`default` is the text that one would write in the environment; `metavar` None is a switch."""
+
+DATABASE = (
+    Option("database_url", "URL", None, "the ledger: postgresql://user:password@host:5432/database"),
+    Option("embedded", None, "false", "use a private Postgres under --embedded-dir instead"),
+    Option("embedded_dir", "DIR", ".reconciler/postgres", "where the embedded Postgres keeps its data"),
+    Option("database_connect_timeout", "TIME", "10s", "how long to wait for a connection to it"),
+    Option("lock_timeout", "TIME", "60s", "how long to wait while another pass is being written"),
+)
+CLUSTER = (
+    Option("kubeconfig", "FILE", None, "the kubeconfig; without it in-cluster, else ~/.kube/config"),
+    Option("context", "NAME", None, "the kubeconfig's context"),
+    Option("api_group", "GROUP", "pieced.ch", "API group of the tenants"),
+    Option("api_version", "VERSION", None, "its version; without it the one the server prefers"),
+    Option("plural", "NAME", "piecedtenants", "the resource's plural"),
+    Option("kind", "NAME", "PiecedTenant", "the resource's kind"),
+    Option("org_label", "LABEL", "pieced.ch/zitadel-org-id", "the label that names who pays"),
+    Option("page_size", "N", "500", "tenants a page of the list"),
+    Option("connect_timeout", "TIME", "5s", "how long to wait for a connection to the API server"),
+    Option("read_timeout", "TIME", "60s", "how long to wait for its next byte"),
+    Option("list_timeout", "TIME", "10m", "how long a whole list may take"),
+)
+PASS = (
+    Option(
+        "cluster_uid",
+        "UID",
+        None,
+        "the cluster that snapshot files are of; without it the ledger's",
+    ),
+    Option("brake_floor", "N", "5", "weak deletions of a pass that are always let through"),
+    Option("brake_percent", "N", "10", "weak deletions let through, in percent of the live tenants"),
+    Option("quarantine_exit", "N", "4", "exit status of a pass that wrote, with tenants quarantined"),
+)
+LOOP = (Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),)
+LOGGING = (Option("log_level", "LEVEL", "info", "debug, info, warning or error"),)
+
+ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *LOGGING)
+
+
+def flag(option: Option) -> str:
+    """The setting as a flag."""
+    return f"--{option.name.replace('_', '-')}"
+
+
+def variable(option: Option) -> str:
+    """The setting as a variable of the environment."""
+    return f"{PREFIX}{option.name.upper()}"

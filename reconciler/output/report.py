@@ -1,0 +1,108 @@
+"""A pass as the JSON object that other programs read: the contract of `run --output json`."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.core.plan import Change, Kind, Plan, Row
+
+_ROWS_AT_ONCE: Final = 1000
+
+
+class _Named(Struct, rename="camel"):
+    tenant_name: str
+    tenant_uid: str | None
+
+
+class _Quarantined(Struct, rename="camel"):
+    tenant_name: str | None
+    reason: str
+
+
+class _Snapshot(Struct, rename="camel"):
+    cluster_uid: str | None
+    resource_version: str | None
+    observed_at: datetime
+
+
+class _Row(Struct, rename="camel"):
+    kind: Kind
+    tenant_name: str
+    tenant_uid: str | None
+    zitadel_org_id: str
+    skill_id: str | None
+    occurred_at: datetime
+    not_before: datetime
+    time_source: str
+    observed_at: datetime
+
+
+class _Report(Struct, rename="camel"):
+    message: str
+    dry_run: bool
+    tenants_examined: int
+    lifecycle_inserted: int
+    lifecycle_deleted: int
+    events_inserted: int
+    suspension_events_inserted: int
+    quarantined: list[_Quarantined]
+    held: list[_Named]
+    rebound: list[_Named]
+    snapshot: _Snapshot
+
+
+def summary(plan: Plan, *, dry_run: bool) -> str:
+    """The pass in one line, for people."""
+    counts, size = plan.counts(), plan.snapshot.size
+    said = [f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind]]
+    if plan.quarantined:
+        said.append(f"{len(plan.quarantined)} quarantined")
+    if plan.held:
+        said.append(f"{len(plan.held)} deletions held back")
+    examined = f"{size} tenant{'' if size == 1 else 's'} examined"
+    ending = "; dry run, nothing was written" if dry_run else ""
+    return f"{examined}: {', '.join(said) or 'no change'}{ending}"
+
+
+def json_report(plan: Plan, *, dry_run: bool) -> Iterator[bytes]:
+    """The object on one line, in pieces: a backfill has a million rows."""
+    counts, snapshot = plan.counts(), plan.snapshot
+    head = _Report(
+        message=summary(plan, dry_run=dry_run),
+        dry_run=dry_run,
+        tenants_examined=snapshot.size,
+        lifecycle_inserted=counts[Kind.CREATED],
+        lifecycle_deleted=counts[Kind.DELETED],
+        events_inserted=counts[Kind.ENABLED] + counts[Kind.DISABLED],
+        suspension_events_inserted=counts[Kind.SUSPENDED] + counts[Kind.RESUMED],
+        quarantined=[_Quarantined(one.name, one.reason) for one in plan.quarantined],
+        held=[_Named(one.name, one.uid) for one in plan.held],
+        rebound=[],
+        snapshot=_Snapshot(snapshot.cluster_uid, snapshot.resource_version, snapshot.observed_at),
+    )
+    yield msgspec.json.encode(head)[:-1] + b',"rows":['
+    separator, batch = b"", []
+    for change, row in plan.rows():
+        batch.append(_row(change, row, snapshot.observed_at))
+        if len(batch) == _ROWS_AT_ONCE:
+            yield separator + msgspec.json.encode(batch)[1:-1]
+            separator, batch = b",", []
+    yield (separator if batch else b"") + msgspec.json.encode(batch)[1:-1] + b"]}\n"
+
+
+def _row(change: Change, row: Row, observed_at: datetime) -> _Row:
+    lifecycle, at = change.lifecycle, row.at
+    return _Row(
+        kind=row.kind,
+        tenant_name=lifecycle.name,
+        tenant_uid=lifecycle.uid,
+        zitadel_org_id=lifecycle.org,
+        skill_id=row.skill,
+        occurred_at=at.occurred_at,
+        not_before=at.not_before,
+        time_source=at.source.value,
+        observed_at=observed_at,
+    )

@@ -1,0 +1,71 @@
+"""The pass: gather the snapshot and the known state, plan the difference, guard it, apply it.
+
+Every mode of the program is passes; they differ in where the snapshot comes from, and in whether the
+ledger is there to be written or only to be read.
+"""
+
+import logging
+from contextlib import AbstractContextManager
+from typing import Final, Protocol
+
+from msgspec import Struct
+
+from reconciler.core.guard import Limits, guard
+from reconciler.core.plan import Plan, plan
+from reconciler.core.tenant import KnownState, Snapshot
+from reconciler.errors import OutdatedSnapshot
+
+MOST_GATHERINGS: Final = 4
+"""A pass that another one overtook gathers again, three times."""
+
+log = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """Where snapshots come from."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether gathering again gives a newer snapshot."""
+
+    def snapshot(self) -> Snapshot:
+        """Raises SnapshotError where it is not complete."""
+
+
+class Books(Protocol):
+    """The ledger while one pass has it to itself."""
+
+    def known_state(self, snapshot: Snapshot) -> KnownState: ...
+
+    def apply(self, plan: Plan) -> None: ...
+
+
+class Ledger(Protocol):
+    """The billing tables, and what they last said."""
+
+    def open(self) -> AbstractContextManager[Books]: ...
+
+
+class Pass(Struct, frozen=True):
+    """One pass that was made: what was known before, and what was written, or would be."""
+
+    plan: Plan
+    known: KnownState
+
+
+def run_pass(source: Source, ledger: Ledger, limits: Limits) -> Pass:
+    """Makes one pass. Raises ReconcilerError, and then nothing was written."""
+    for gathering in range(1, MOST_GATHERINGS + 1):
+        snapshot = source.snapshot()
+        try:
+            with ledger.open() as books:
+                known = books.known_state(snapshot)
+                planned = plan(snapshot, known)
+                guarded = guard(planned, known, limits)
+                books.apply(guarded)
+            return Pass(guarded, known)
+        except OutdatedSnapshot:
+            if not source.is_live or gathering == MOST_GATHERINGS:
+                raise
+            log.info("another pass was faster; gathering again")
+    raise AssertionError("unreachable")

@@ -1,0 +1,116 @@
+"""The settings of a run, checked. The one file that knows `pydantic_settings`.
+
+Flags win over the environment, the environment over `.env`, and that over the defaults in `options`.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from reconciler import options
+from reconciler.errors import UsageError
+
+_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _seconds(value: object) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", str(value).strip(), re.ASCII)
+    if match is None:
+        raise ValueError("expected a time like 30s, 5m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """One field for each row of `options.ALL`; times are seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=options.PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    database_url: SecretStr | None
+    embedded: bool
+    embedded_dir: Path
+    database_connect_timeout: Seconds
+    lock_timeout: Seconds
+    kubeconfig: str | None
+    context: str | None
+    api_group: str = Field(min_length=1)
+    api_version: str | None
+    plural: str = Field(min_length=1)
+    kind: str = Field(min_length=1)
+    org_label: str = Field(min_length=1)
+    page_size: int = Field(ge=1)
+    connect_timeout: Seconds
+    read_timeout: Seconds
+    list_timeout: Seconds
+    cluster_uid: str | None
+    brake_floor: int = Field(ge=0)
+    brake_percent: float = Field(ge=0, le=100)
+    quarantine_exit: int = Field(ge=0, le=255)
+    interval: Seconds
+    log_level: str = Field(pattern="^(debug|info|warning|error)$")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        defaults = InitSettingsSource(
+            settings_cls, {option.name: option.default for option in options.ALL}
+        )
+        return init_settings, env_settings, dotenv_settings, defaults
+
+
+def load(flags: dict[str, Any]) -> Settings:
+    """The settings of this run; `flags` are those that were given. Raises UsageError."""
+    try:
+        settings = Settings(**flags)
+    except ValidationError as error:
+        raise UsageError("; ".join(_told(problem) for problem in error.errors())) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f".env cannot be read: {error}") from None
+    _check_database(settings)
+    return settings
+
+
+def _check_database(settings: Settings) -> None:
+    if settings.embedded and settings.database_url is not None:
+        raise UsageError("--database-url and --embedded exclude each other; unset one of them")
+    if settings.embedded and "KUBERNETES_SERVICE_HOST" in os.environ:
+        raise UsageError(
+            "--embedded is for trying things out, never inside a cluster; set --database-url"
+        )
+    if not settings.embedded and settings.database_url is None:
+        raise UsageError(
+            "no database: give --database-url (or RECONCILER_DATABASE_URL), "
+            "or --embedded for a private Postgres to try things out"
+        )
+
+
+def _told(problem: Any) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "settings"
+    flag = next((options.flag(one) for one in options.ALL if one.name == name), name)
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{flag} ({options.PREFIX}{name.upper()}): {message[:1].lower()}{message[1:]}"

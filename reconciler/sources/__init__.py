@@ -1,0 +1,1 @@
+"""Where snapshots come from: a cluster, or what kubectl printed of one."""

@@ -1,0 +1,324 @@
+"""Snapshots from a cluster. The one file that knows the `kubernetes` library.
+
+Read-only: it lists the tenants, and gets the one namespace whose uid names the cluster. A list is
+complete or it is nothing: every page, at one resourceVersion, or SnapshotError.
+"""
+
+import http.client
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from reconciler.core.reading import Dialect, NotTheList, Page, read_page, read_tenants, shown
+from reconciler.core.tenant import Snapshot, Tenant, Unreadable
+from reconciler.errors import SnapshotError, UsageError
+
+MOST_RESTARTS: Final = 3
+"""How often an expired page token may send a list back to its first page."""
+CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
+"""How far our clock may be off the API server's before it is corrected."""
+CHUNK: Final = 1 << 20
+
+log = logging.getLogger(__name__)
+
+
+class ClusterSettings(Struct, frozen=True, kw_only=True):
+    """Which cluster, and how long to wait for it. All times in seconds."""
+
+    dialect: Dialect
+    plural: str
+    version: str | None
+    kubeconfig: str | None
+    context: str | None
+    page_size: int
+    connect_timeout: float
+    read_timeout: float
+    list_timeout: float
+
+
+class _Expired(Exception):
+    """410: the page token, or the state it belongs to, is gone."""
+
+
+class ClusterSource:
+    """The tenants of one cluster, as of now."""
+
+    is_live = True
+
+    def __init__(
+        self,
+        settings: ClusterSettings,
+        *,
+        progress: Callable[[int], None] = lambda _: None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`progress` is told how many tenants were read so far, and 0 at the end."""
+        self._settings = settings
+        self._progress = progress
+        self._now = now
+
+    def snapshot(self) -> Snapshot:
+        """Lists all tenants. Raises SnapshotError, and UsageError for the kubeconfig."""
+        # Made anew each time: tokens rotate, and kubeconfigs change.
+        client = _Client(self._settings)
+        cluster_uid = client.cluster_uid()
+        version = self._settings.version or client.preferred_version()
+        for _ in range(1 + MOST_RESTARTS):
+            try:
+                return self._list(client, version, cluster_uid)
+            except _Expired:
+                log.info("the list expired under way (410); starting again from its first page")
+        raise SnapshotError(
+            f"the list expired (410) {1 + MOST_RESTARTS} times before its last page; it takes longer "
+            "than the API server keeps it: try a larger --page-size"
+        )
+
+    def _list(self, client: "_Client", version: str, cluster_uid: str) -> Snapshot:
+        tenants: list[Tenant] = []
+        unreadable: list[Unreadable] = []
+        deadline = time.monotonic() + self._settings.list_timeout
+        asked_at = self._now()
+        page, date = client.page(version, None, deadline)
+        asked_at, observed_at = _on_server_clock(asked_at, self._now(), date)
+        first_version, number = page.resource_version, 1
+        while True:
+            try:
+                read, unread = read_tenants(page.items, observed_at, self._settings.dialect)
+            except NotTheList as problem:
+                raise SnapshotError(f"page {number} is not the tenants' list: {problem}") from None
+            tenants += read
+            unreadable += unread
+            self._progress(len(tenants) + len(unreadable))
+            if not page.continue_token:
+                break
+            token, number = page.continue_token, number + 1
+            del page  # and with it, what it arrived in
+            page, _ = client.page(version, token, deadline)
+            if page.resource_version != first_version:
+                raise SnapshotError(
+                    f"page {number} is of resourceVersion {shown(page.resource_version)}, the first "
+                    f"page of {shown(first_version)}: together they are no state that ever was"
+                )
+        self._progress(0)
+        return Snapshot(
+            tenants=tenants,
+            unreadable=unreadable,
+            asked_at=asked_at,
+            observed_at=observed_at,
+            cluster_uid=cluster_uid,
+            resource_version=first_version,
+            source="cluster",
+        )
+
+
+class _Client:
+    """The requests that the reconciler makes, and what their failures mean."""
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        import kubernetes.client
+        import kubernetes.config
+        import urllib3
+
+        self._settings = settings
+        self._api_error = kubernetes.client.ApiException
+        self._network_errors = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+        configuration = type.__call__(kubernetes.client.Configuration)
+        in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
+        try:
+            if in_cluster and not (settings.kubeconfig or settings.context):
+                kubernetes.config.load_incluster_config(client_configuration=configuration)
+            else:
+                kubernetes.config.load_kube_config(
+                    config_file=settings.kubeconfig,
+                    context=settings.context,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+        except (kubernetes.config.ConfigException, OSError, ValueError, TypeError) as error:
+            where = settings.kubeconfig or ("in-cluster" if in_cluster else "~/.kube/config")
+            wanted = f", context {settings.context}" if settings.context else ""
+            raise UsageError(
+                f"no usable cluster configuration ({where}{wanted}): {_one_line(str(error))}. "
+                "Give --kubeconfig and --context, or run inside the cluster"
+            ) from None
+        # A failed page fails the pass: what is tried again is the whole of it, by whoever runs it.
+        configuration.retries = urllib3.Retry(0, redirect=0, respect_retry_after_header=False)
+        self._host = configuration.host
+        self._timeout = (settings.connect_timeout, settings.read_timeout)
+        api = kubernetes.client.ApiClient(configuration)
+        api.set_default_header("Accept-Encoding", "gzip")
+        self._custom = kubernetes.client.CustomObjectsApi(api)
+        self._core = kubernetes.client.CoreV1Api(api)
+        self._apis = kubernetes.client.ApisApi(api)
+
+    def cluster_uid(self) -> str:
+        """The uid of the namespace kube-system: it names the cluster for as long as it lives."""
+        body, _ = self._get(
+            "the namespace kube-system",
+            "get on namespaces, resourceNames [kube-system]",
+            self._core.read_namespace,
+            "kube-system",
+        )
+        namespace = _json_object(body, "the namespace kube-system")
+        uid = namespace.get("metadata", {}).get("uid") if namespace.get("kind") == "Namespace" else None
+        if not isinstance(uid, str) or not uid:
+            raise SnapshotError(
+                f"{self._host} did not answer with the namespace kube-system and its uid"
+            )
+        return uid
+
+    def preferred_version(self) -> str:
+        """The version of the tenants' group that the server prefers."""
+        group = self._settings.dialect.group
+        advice = "set --api-version where discovery is not allowed"
+        body, _ = self._get("the served API groups", advice, self._apis.get_api_versions)
+        for found in _json_object(body, "the served API groups").get("groups") or ():
+            if found.get("name") == group:
+                return str(found["preferredVersion"]["version"])
+        raise SnapshotError(f"{self._host} does not serve {group}: is the CRD installed there?")
+
+    def page(self, version: str, token: str | None, deadline: float) -> tuple[Page, datetime | None]:
+        """One page of the tenants, and the server's clock when it answered."""
+        settings, dialect = self._settings, self._settings.dialect
+        more = {} if token is None else {"_continue": token}
+        body, date = self._get(
+            "the tenants",
+            f"list on {settings.plural}.{dialect.group}, for the whole cluster",
+            self._custom.list_cluster_custom_object,
+            dialect.group,
+            version,
+            settings.plural,
+            limit=settings.page_size,
+            deadline=deadline,
+            **more,
+        )
+        try:
+            page = read_page(body, dialect)
+            if not page.resource_version:
+                raise NotTheList("a list without a resourceVersion")
+        except NotTheList as problem:
+            raise SnapshotError(
+                f"{self._host} answered 200, but not with the tenants: {problem}"
+            ) from None
+        return page, date
+
+    def _get(
+        self,
+        what: str,
+        rule: str,
+        call: Callable[..., Any],
+        *arguments: object,
+        deadline: float = float("inf"),
+        **options: object,
+    ) -> tuple[bytes, datetime | None]:
+        """The body of an answer and its Date. Raises SnapshotError, and _Expired for 410."""
+        asked = f"asking {self._host} for {what}"
+        try:
+            response = call(
+                *arguments, **options, _preload_content=False, _request_timeout=self._timeout
+            )
+            try:
+                body = b"".join(self._chunks(response, deadline, asked))
+            finally:
+                response.release_conn()
+            status, headers = response.status, response.headers
+        except self._api_error as error:
+            status, headers, said = error.status, error.headers or {}, error.body or b""
+            body = said.encode() if isinstance(said, str) else said
+            if not status:
+                raise SnapshotError(f"{asked} failed: {_one_line(error.reason)}") from None
+        except self._network_errors as error:
+            raise SnapshotError(f"{asked} failed: {_network_problem(error)}") from None
+        if status == 410:
+            raise _Expired
+        if not 200 <= status <= 299:
+            said = _message(body)
+            advice = _advice(status).format(rule=rule)
+            raise SnapshotError(f"{asked} failed with {status}{said}; {advice}")
+        return body, _date(headers.get("Date"))
+
+    def _chunks(self, response: Any, deadline: float, asked: str) -> Any:
+        while chunk := response.read1(CHUNK, decode_content=True):
+            yield chunk
+            if time.monotonic() > deadline:
+                raise SnapshotError(
+                    f"{asked} took longer than {self._settings.list_timeout:g} s; see --list-timeout"
+                )
+
+
+def _on_server_clock(
+    asked_at: datetime, arrived_at: datetime, date: datetime | None
+) -> tuple[datetime, datetime]:
+    """P and S on the API server's clock, which is ours where the two agree to 2 s."""
+    if date is None or abs(date - arrived_at) <= CLOCK_DIFFERENCE:
+        return min(asked_at, arrived_at), arrived_at
+    log.warning(
+        "this clock is %+.0f s off the API server's, which is used instead",
+        (arrived_at - date).total_seconds(),
+    )
+    # The header is cut to the second, and was written before it arrived here.
+    return date - max(arrived_at - asked_at, timedelta()), date + timedelta(seconds=1)
+
+
+def _advice(status: int) -> str:
+    match status:
+        case 401:
+            return "the credentials are refused: renew the token or the kubeconfig"
+        case 403:
+            return "allow this account: {rule} (a server that has just started may say so for a moment)"
+        case 404:
+            return "the CRD is not installed, or this version of it is not served"
+        case 429:
+            return "the server is overloaded, or not ready yet: try again later"
+        case 400 | 406 | 422:
+            return "this server does not understand the request"
+        case _:
+            return "try again when the server is well"
+
+
+def _message(body: bytes) -> str:
+    """What the server said, be it a Status or text."""
+    text = body.decode(errors="replace")
+    with suppress(ValueError, KeyError, TypeError):
+        text = str(json.loads(text)["message"])
+    return f" ({_one_line(text)})" if text.strip() else ""
+
+
+def _one_line(text: str, longest: int = 300) -> str:
+    return shown(" ".join(text.split()), longest)[1:-1]
+
+
+def _network_problem(error: BaseException) -> str:
+    """The innermost reason, without the objects that urllib3 prints."""
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, BaseException):
+        return _network_problem(reason)
+    text = str(error).rpartition(">: ")[2] or str(error)
+    return (
+        _one_line(text.rpartition("object at 0x")[2].partition(": ")[2] or text) or type(error).__name__
+    )
+
+
+def _date(header: str | None) -> datetime | None:
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC) if header else None
+    except ValueError:
+        return None
+
+
+def _json_object(body: bytes, what: str) -> dict[str, Any]:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise SnapshotError(f"the server answered 200, but not with {what}")
+    return document

@@ -1,0 +1,159 @@
+"""Snapshots from files: what `kubectl get piecedtenants -A -o json` (or `-o yaml`) printed."""
+
+import gzip
+import json
+import re
+import sys
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Final
+
+import yaml
+
+from reconciler.core.reading import Dialect, NotTheList, instant, read_page, read_tenants, shown
+from reconciler.core.tenant import Snapshot
+from reconciler.errors import SnapshotError, UsageError
+
+STDIN: Final = "-"
+
+_SUFFIXES: Final = (".json", ".yaml", ".yml", ".json.gz", ".yaml.gz", ".yml.gz")
+_TIME_IN_NAME: Final = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)|\d{8}T\d{6}Z", re.ASCII
+)
+
+
+class FileSource:
+    """One file, or stdin, as of one instant."""
+
+    is_live = False
+
+    def __init__(
+        self, path: str, observed_at: datetime, dialect: Dialect, cluster_uid: str | None = None
+    ) -> None:
+        self.name = "stdin" if path == STDIN else path
+        self.observed_at = observed_at
+        self._path = path
+        self._dialect = dialect
+        self._cluster_uid = cluster_uid
+
+    def snapshot(self) -> Snapshot:
+        """Raises SnapshotError where the file cannot be read or is no list of tenants."""
+        try:
+            page = read_page(_as_json(_content(self._path)), self._dialect, kubectl=True)
+            if page.continue_token:
+                raise NotTheList("only one page of a longer list")
+            tenants, unreadable = read_tenants(page.items, self.observed_at, self._dialect)
+        except OSError as error:
+            raise SnapshotError(f"cannot read {shown(self.name)}: {error.strerror or error}") from None
+        except NotTheList as problem:
+            raise SnapshotError(
+                f"{shown(self.name)} is no snapshot: {problem}. Make one with `kubectl get "
+                "piecedtenants -A -o json --show-managed-fields`, and keep it only if that exits 0"
+            ) from None
+        return Snapshot(
+            tenants=tenants,
+            unreadable=unreadable,
+            asked_at=self.observed_at,
+            observed_at=self.observed_at,
+            cluster_uid=self._cluster_uid,
+            resource_version=page.resource_version or None,
+            source=self.name,
+        )
+
+
+def file_sources(
+    paths: Sequence[str],
+    observed_at: datetime | None,
+    now: datetime,
+    dialect: Dialect,
+    cluster_uid: str | None = None,
+) -> Sequence[FileSource]:
+    """The snapshots in files and folders, oldest first.
+
+    When each was taken is told by its name (`tenants-20261122T050000Z.json`) or, for a single one,
+    by `observed_at`; stdin is taken now. Raises UsageError where nothing tells.
+    """
+    files = [file for path in paths for file in _expanded(path)]
+    if not files:
+        raise UsageError(f"no snapshot in {shown(paths[0])}: expected *.json or *.yaml, also .gz")
+    if observed_at is not None and len(files) > 1:
+        raise UsageError("--observed-at dates one snapshot; several carry their times in their names")
+    dated = [(_instant(file, observed_at, now), file) for file in files]
+    dated.sort()
+    return [FileSource(file, instant, dialect, cluster_uid) for instant, file in dated]
+
+
+def _expanded(path: str) -> Sequence[str]:
+    if path == STDIN or not Path(path).is_dir():
+        return [path]
+    return [str(file) for file in Path(path).iterdir() if file.name.endswith(_SUFFIXES)]
+
+
+def _instant(path: str, observed_at: datetime | None, now: datetime) -> datetime:
+    if observed_at is not None:
+        return observed_at
+    if path == STDIN:
+        return now
+    for text in _TIME_IN_NAME.findall(Path(path).name):
+        try:
+            return (
+                instant(text) if "-" in text else datetime.strptime(text + "+0000", "%Y%m%dT%H%M%SZ%z")
+            )
+        except ValueError:
+            continue
+    raise UsageError(
+        f"{shown(path)} does not tell when it was taken: name it like tenants-20261122T050000Z.json, "
+        "or give --observed-at TIME (a single file only; `now` is a time)"
+    )
+
+
+def _content(path: str) -> bytes:
+    content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    if content.startswith(b"\x1f\x8b"):
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, zlib.error) as error:
+            raise NotTheList(f"cut or damaged gzip ({error})") from None
+    return content.removeprefix(b"\xef\xbb\xbf").strip()
+
+
+def _as_json(content: bytes) -> bytes:
+    """JSON as it is, and the YAML of kubectl as JSON."""
+    if not content or content.startswith((b"{", b"[")):
+        return content
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, _Loader)):
+            raise NotTheList("its YAML has aliases, which kubectl never writes")
+        return json.dumps(yaml.load(content, _Loader)).encode()  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise NotTheList(
+            f"neither JSON nor YAML ({getattr(error, 'problem', None) or 'bad text'}{where})"
+        ) from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NotTheList(f"YAML that is no JSON ({error})") from None
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as kubectl writes it: a plain word is a string, unless JSON has that word too.
+
+    PyYAML's own rules make times of some strings and fail on others (`=`, `<<`, 30 February).
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+
+
+def _resolve(tag: str, pattern: str, first: Sequence[str]) -> None:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+
+
+_resolve("null", r"^(?:null|~|)$", ["n", "~", ""])
+_resolve("bool", r"^(?:true|false)$", ["t", "f"])
+_resolve("int", r"^-?(?:0|[1-9]\d*)$", [*"-0123456789"])
+_resolve("float", r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?$", [*"-0123456789"])
+
+
+_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.value))
