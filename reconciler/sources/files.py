@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 import yaml
 
@@ -59,7 +59,7 @@ class FileSource:
             observed_at=self.observed_at,
             cluster_uid=self._cluster_uid,
             resource_version=page.resource_version or None,
-            source=self.name,
+            source=Path(self.name).name,
         )
 
 
@@ -143,7 +143,7 @@ class _Loader(yaml.CSafeLoader):
     PyYAML's own rules make times of some strings and fail on others (`=`, `<<`, 30 February).
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - a class of its own, a table of its own
 
 
 def _resolve(tag: str, pattern: str, first: Sequence[str]) -> None:

@@ -1,0 +1,150 @@
+"""Real parts for the tests: a Postgres that they start themselves, and the program as a process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import freezegun
+import kubernetes.client  # noqa: F401 - before anything freezes the time
+import psycopg
+import pytest
+
+from reconciler.embedded import EmbeddedPostgres
+from reconciler.ledger import schema
+from reconciler.ledger.postgres import Database
+
+freezegun.configure(  # type: ignore[attr-defined]
+    extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary", "urllib3"]
+)
+
+RECORDINGS = Path(__file__).parent / "recordings"
+SAMPLES = Path(__file__).parents[1] / "k8s" / "samples"
+TEMPLATE = "reconciler_template"
+
+# Another server's binaries, to run all of this against an older Postgres.
+_BINARIES = os.environ.get("TEST_POSTGRES_BINARIES")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server's first database; `?host=` is its socket."""
+    folder = tmp_path_factory.mktemp("postgres") / "server"
+    binaries = Path(_BINARIES) if _BINARIES else None
+    with EmbeddedPostgres(folder, binaries=binaries, durable=False).running() as url:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {TEMPLATE}")
+        template = open_database(database_url(url, TEMPLATE))
+        schema.apply(template)
+        template.close()
+        yield url
+
+
+def database_url(server: str, name: str) -> str:
+    """The URL of another database of the server."""
+    return server.replace("@/postgres?", f"@/{name}?")
+
+
+def open_database(url: str, *, lock_timeout: float = 10) -> Database:
+    return Database(url, connect_timeout=5, lock_timeout=lock_timeout)
+
+
+def _fresh(server: str, template: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")
+        try:
+            yield database_url(server, name)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database(postgres: str) -> Iterator[str]:
+    """The URL of an empty database."""
+    yield from _fresh(postgres, "template1")
+
+
+@pytest.fixture
+def ledger_url(postgres: str) -> Iterator[str]:
+    """The URL of a database with the schema and nothing in it."""
+    yield from _fresh(postgres, TEMPLATE)
+
+
+@dataclass
+class Ran:
+    """What a run of the command came to."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The one JSON object of `--output json`."""
+        (line,) = self.out.splitlines()
+        report: dict[str, Any] = json.loads(line)
+        return report
+
+    @property
+    def reports(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@dataclass
+class Command:
+    """The command `reconciler` as a process, in a folder of its own."""
+
+    folder: Path
+    program: Sequence[str] = (sys.executable, "-m", "reconciler")
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        outside = {"KUBECONFIG", "KUBERNETES_SERVICE_HOST", "NO_COLOR"}
+        kept = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("RECONCILER_", "PG")) and key not in outside
+        }
+        return {**kept, "HOME": str(self.folder), **self.settings}
+
+    def __call__(self, *arguments: str | Path, stdin: str | bytes = b"", **settings: str) -> Ran:
+        done = subprocess.run(
+            [*self.program, *map(str, arguments)],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            cwd=self.folder,
+            env={**self.environment(), **settings},
+            timeout=120,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str | Path, **settings: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*self.program, *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env={**self.environment(), **settings},
+        )
+
+
+@pytest.fixture
+def command(tmp_path: Path, ledger_url: str) -> Command:
+    """The command, with an empty ledger to work on."""
+    return Command(tmp_path, settings={"RECONCILER_DATABASE_URL": ledger_url})
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A look into the ledger of `command`."""
+    with psycopg.connect(ledger_url, autocommit=True) as connection:
+        yield connection
