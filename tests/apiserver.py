@@ -91,8 +91,8 @@ class Tenants:
         self,
         name: str,
         packages: Sequence[object] | None,
-        suspend: bool | None = None,
         *,
+        suspend: bool | None = None,
         org: str | None = "320815470900000001",
         uid: str | None = None,
         created: datetime | None = None,
@@ -100,7 +100,7 @@ class Tenants:
         manager: str | None = "portal",
         **more: Json,
     ) -> Json:
-        """A new tenant, without what is None; `more` is merged in, such as `metadata={"finalizers": [..]}`.
+        """A new tenant, without what is None, with `more` merged in: `metadata={"finalizers": [..]}`.
 
         Without a manager it has no managedFields, and later patches do not start them either.
         """
@@ -167,7 +167,7 @@ class Tenants:
             self._write("MODIFIED", key, merged(resource, {"metadata": deletion}))
 
     def put_object(self, resource: Json) -> Json:
-        """Store whatever has a `metadata.name`, of any type, as it is; only its resourceVersion is set."""
+        """Store as it is what has a `metadata.name` of any type; only its resourceVersion is set."""
         metadata = resource["metadata"]
         key = _key(metadata["name"], metadata.get("namespace"))
         return self._write("MODIFIED" if key in self.current else "ADDED", key, deepcopy(resource))
@@ -226,7 +226,7 @@ _FieldPath: TypeAlias = tuple[str, ...]
 def _managed_fields(before: Json, after: Json, manager: str, moment: datetime) -> list[Json]:
     """`managedFields` after an update by that manager, as v1.36 has it (list/seven).
 
-    What is new or changed is the manager's alone, and its time moves; what is gone leaves no time anywhere.
+    What is new or changed is the manager's alone, and its time moves; what is gone leaves no time.
     """
     old, new = _fields(before), _fields(after)
     changed = {path for path, value in new.items() if path not in old or old[path] != value}
@@ -251,7 +251,9 @@ def _managed_fields(before: Json, after: Json, manager: str, moment: datetime) -
         _, owned = entries.get((manager, subresource), ({}, set()))
         entries[manager, subresource] = entry, owned | changed
     managed = [entry | {"fieldsV1": _fields_v1(owned)} for entry, owned in entries.values() if owned]
-    return sorted(managed, key=lambda entry: (entry["operation"], entry.get("time", ""), entry["manager"]))
+    return sorted(
+        managed, key=lambda entry: (entry["operation"], entry.get("time", ""), entry["manager"])
+    )
 
 
 def _fields(resource: Json) -> dict[_FieldPath, object]:
@@ -319,7 +321,10 @@ class Answer:
 
     status: int = 200
     headers: Mapping[str, str] = field(
-        default_factory=lambda: {"Cache-Control": "no-cache, private", "Content-Type": "application/json"}
+        default_factory=lambda: {
+            "Cache-Control": "no-cache, private",
+            "Content-Type": "application/json",
+        }
     )
     body: bytes
     chunked: bool | None = None
@@ -408,24 +413,28 @@ class ApiServer:
         return path
 
     def replay(self, exchange: Json | str | Path) -> None:
-        """From now on, answer an exchange's path and continue token as it was answered then, Date included.
+        """From now on, answer an exchange's path and continue token as was answered then, Date included.
 
         The exchange is named by its file, which is relative to `recordings/`, or given as it is.
         """
         if not isinstance(exchange, dict):
             exchange = _load(exchange)
         asked = exchange["request"]
-        self._replayed[asked["path"], asked["query"].get("continue", "")] = _as_recorded(exchange["response"])
+        self._replayed[asked["path"], asked["query"].get("continue", "")] = _as_recorded(
+            exchange["response"]
+        )
 
     def serve_list(self, body: Json | bytes) -> None:
         """From now on, answer the list with this body; bytes are sent as they are."""
         body = body if isinstance(body, bytes) else _encoded(body)
         self._replayed[self.list_path, ""] = Answer(body=body)
 
-    def fail(self, fault: Fault, on: int | Callable[[Request], bool] = 1, *, forever: bool = False) -> None:
-        """Answer one request by a fault: the k-th list from now, or the first request that `on` is true of.
+    def fail(
+        self, fault: Fault, on: int | Callable[[Request], bool] = 1, *, forever: bool = False
+    ) -> None:
+        """Answer one request by a fault: the k-th list from now, or the first that `on` is true of.
 
-        `forever`: and every one after it. Of several faults that are due, the first scripted has its turn.
+        `forever`: and every such one after it. Of several due, the fault scripted first has its turn.
         """
         is_due = self._from_list(on) if isinstance(on, int) else on
         self._scripted.append(_Scripted(fault, is_due, forever))
@@ -460,7 +469,9 @@ class ApiServer:
         """The answer of a server that is well: who asks, may they, and then what they ask for."""
         authorization = request.headers.get("authorization")
         if self.token is not None and authorization != f"Bearer {self.token}":
-            return _recorded("errors/bad-token-401.json" if authorization else "errors/no-token-403.json")
+            return _recorded(
+                "errors/bad-token-401.json" if authorization else "errors/no-token-403.json"
+            )
         if request.method != "GET":
             return _recorded("errors/method-forbidden-403.json")
         if replayed := self._replayed.get((request.path, request.query.get("continue", ""))):
@@ -469,7 +480,9 @@ class ApiServer:
             case ["version"]:
                 return _recorded("discovery/version.json")
             case ["api", "v1", "namespaces", "kube-system"]:
-                return _recorded("discovery/kube-system-namespace.json", metadata={"uid": self.cluster_uid})
+                return _recorded(
+                    "discovery/kube-system-namespace.json", metadata={"uid": self.cluster_uid}
+                )
             case ["api", "v1", *_]:
                 return _recorded("errors/namespace-forbidden-403.json")
             case ["apis", self.group] if self.installed:
@@ -492,7 +505,9 @@ class ApiServer:
         return self.installed and version in self.versions
 
     def _group(self) -> Answer:
-        versions = [{"groupVersion": f"{self.group}/{served}", "version": served} for served in self.versions]
+        versions = [
+            {"groupVersion": f"{self.group}/{served}", "version": served} for served in self.versions
+        ]
         body = {"name": self.group, "versions": versions, "preferredVersion": versions[0]}
         return Answer(body=_encoded({"kind": "APIGroup", "apiVersion": "v1", **body}))
 
@@ -549,7 +564,11 @@ class ApiServer:
 
 def token_of(revision: int, start: str) -> str:
     """The continue token of the rest from the key `start` on, spelled as the recorded ones are."""
-    content = {"v": "meta.k8s.io/v1", "rv": revision, "start": start if revision == LATEST else f"/{start}"}
+    content = {
+        "v": "meta.k8s.io/v1",
+        "rv": revision,
+        "start": start if revision == LATEST else f"/{start}",
+    }
     spelled = json.dumps(content, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(spelled).decode().rstrip("=")
 
@@ -673,9 +692,9 @@ class Connection(BaseHTTPRequestHandler):
         lines += [f"{name}: {value}" for name, value in headers.items()]
         answer.send(self, "\r\n".join([*lines, "", ""]).encode("latin-1"), body)
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Nothing: `ApiServer.requests` has them all."""
 
 

@@ -19,7 +19,18 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
-from tests.apiserver import FAULTS, RECORDINGS, ApiServer, Json, drip, edited, instead, merged, recorded, sent
+from tests.apiserver import (
+    FAULTS,
+    RECORDINGS,
+    ApiServer,
+    Json,
+    drip,
+    edited,
+    instead,
+    merged,
+    recorded,
+    sent,
+)
 
 DAY = datetime(2026, 11, 22, 15, 35, tzinfo=UTC)
 ORG = "32081547090000000"
@@ -93,7 +104,9 @@ def names(body: Json) -> list[str]:
 def get(
     server: ApiServer, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    with closing(http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=3)) as connection:
+    with closing(
+        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=3)
+    ) as connection:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
@@ -130,7 +143,9 @@ def write_the_seven(server: ApiServer) -> None:
         ("flims-deleting", ["crm"], False, ORG + "5", {"finalizers": ["pieced.ch/cleanup"]}),
         ("genf-no-org", ["mail", "calendar", "files", "office"], False, None, {}),
     ):
-        tenants.create(name, packages, suspend, org=org, uid=uids[name], created=at(16), metadata=more)
+        tenants.create(
+            name, packages, suspend=suspend, org=org, uid=uids[name], created=at(16), metadata=more
+        )
     packages = ["mail", "search", "calendar"]
     tenants.patch("brig-two-managers", spec={"packages": packages}, manager="gitops", at=at(18))
     tenants.patch("chur-suspended", spec={"suspend": True}, at=at(18))
@@ -206,7 +221,9 @@ def test_pages_are_one_state_and_an_inconsistent_token_mixes_two(
     assert third == recorded_body("errors/continue-inconsistent-page-3.json")
 
 
-def test_a_token_without_a_limit_reads_all_the_rest(server: ApiServer, kubernetes: client.ApiClient) -> None:
+def test_a_token_without_a_limit_reads_all_the_rest(
+    server: ApiServer, kubernetes: client.ApiClient
+) -> None:
     write_the_seven(server)
     server.tenants.revision = 236
     token = page(kubernetes, limit=3)["metadata"]["continue"]
@@ -240,7 +257,9 @@ def test_namespaced_tenants_are_ordered_by_namespace_and_name() -> None:
     folder = "crd-variants/namespaced--"
     everything = recorded_body(f"{folder}list-all.json")
     with ApiServer(group="namespaced.pieced.ch", namespaced=True) as server:
-        for item in sorted(everything["items"], key=lambda item: str(item["metadata"]["resourceVersion"])):
+        for item in sorted(
+            everything["items"], key=lambda item: str(item["metadata"]["resourceVersion"])
+        ):
             server.tenants.revision = int(item["metadata"]["resourceVersion"]) - 1
             server.tenants.put_object(item)
 
@@ -254,12 +273,16 @@ def test_namespaced_tenants_are_ordered_by_namespace_and_name() -> None:
         within = path.replace("/piecedtenants", "/namespaces/customer-b/piecedtenants")
         assert json.loads(get(server, within)[2]) == recorded_body(f"{folder}list-one.json")
         missing = path.replace("/piecedtenants", "/namespaces/no-such/piecedtenants")
-        assert json.loads(get(server, missing)[2]) == recorded_body(f"{folder}list-missing-namespace.json")
+        assert json.loads(get(server, missing)[2]) == recorded_body(
+            f"{folder}list-missing-namespace.json"
+        )
         resources = json.loads(get(server, "/apis/namespaced.pieced.ch/v1alpha1")[2])["resources"]
         assert [resource["namespaced"] for resource in resources] == [True, True]
 
 
-def test_an_etcd_restored_from_backup_goes_backwards(server: ApiServer, kubernetes: client.ApiClient) -> None:
+def test_an_etcd_restored_from_backup_goes_backwards(
+    server: ApiServer, kubernetes: client.ApiClient
+) -> None:
     server.tenants.revision = 1449
     for name in ("kauz", "luchs", "marder"):
         server.tenants.create(name, ["mail"], uid=f"uid-of-{name}")
@@ -274,6 +297,8 @@ def test_an_etcd_restored_from_backup_goes_backwards(server: ApiServer, kubernet
     assert page(kubernetes) == before
     status, body, _ = failure(kubernetes, limit=2, _continue=token)
     assert (status, json.loads(body)) == (504, recorded_body("restored-from-backup/3-continue-504.json"))
+    server.tenants.delete("marder")
+    assert names(page(kubernetes)) == ["kauz", "luchs"]
 
 
 # Writes
@@ -316,9 +341,19 @@ def test_the_log_keeps_every_state(server: ApiServer) -> None:
 
 def test_a_field_that_is_taken_away_leaves_no_time(server: ApiServer) -> None:
     server.tenants.create("anna", ["mail"], suspend=True, created=at(0))
-    (entry,) = server.tenants.patch("anna", spec={"suspend": None}, at=at(9))["metadata"]["managedFields"]
+    (entry,) = server.tenants.patch("anna", spec={"suspend": None}, at=at(9))["metadata"][
+        "managedFields"
+    ]
     assert entry["fieldsV1"]["f:spec"] == {".": {}, "f:packages": {}}
     assert entry["time"] == "2026-11-22T15:35:00Z"
+
+
+def test_a_name_is_taken_until_its_tenant_is_gone(server: ApiServer) -> None:
+    first = server.tenants.create("anna", ["mail"])
+    with pytest.raises(KeyError, match="anna"):
+        server.tenants.create("anna", ["mail"])
+    server.tenants.delete("anna")
+    assert server.tenants.create("anna", ["mail"])["metadata"]["uid"] != first["metadata"]["uid"]
 
 
 def test_a_write_that_changes_nothing_is_none(server: ApiServer) -> None:
@@ -344,7 +379,9 @@ def test_discovery_is_as_recorded(server: ApiServer) -> None:
         assert json.loads(get(server, path)[2]) == recorded_body(f"discovery/{name}.json")
     server.cluster_uid = "another"
     body = json.loads(get(server, "/api/v1/namespaces/kube-system")[2])
-    expected = merged(recorded_body("discovery/kube-system-namespace.json"), {"metadata": {"uid": "another"}})
+    expected = merged(
+        recorded_body("discovery/kube-system-namespace.json"), {"metadata": {"uid": "another"}}
+    )
     assert body == expected
 
 
@@ -411,7 +448,9 @@ def test_requests_are_kept_as_they_came(server: ApiServer, kubernetes: client.Ap
 
 
 def test_one_connection_serves_many_requests(server: ApiServer) -> None:
-    with closing(http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=3)) as connection:
+    with closing(
+        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=3)
+    ) as connection:
         connection.request("POST", server.list_path, body=b"{}")
         assert connection.getresponse().read()
         kept = connection.sock
@@ -579,6 +618,7 @@ def by_name(items: list[Json]) -> dict[str, Json]:
 def test_a_page_can_be_wrong_in_itself(server: ApiServer, kubernetes: client.ApiClient) -> None:
     write_the_seven(server)
     token = page(kubernetes, limit=3)["metadata"]["continue"]
+    server.tenants.create("aarau", ["mail"])
     right = page(kubernetes, limit=3, _continue=token)
     for fault in ("page 1 again", "another resourceVersion", "a uid twice"):
         server.fail(FAULTS[fault])

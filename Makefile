@@ -1,0 +1,43 @@
+# Two commands are all that a newcomer needs: `make demo` and `make test`. Each does its own set-up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := .reconciler/demo
+READY := $(VENV)/ready
+
+.PHONY: demo test check constraints clean
+
+demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
+	@rm -rf $(DEMO)
+	@BIN=$(BIN) FOLDER=$(DEMO) sh k8s/samples/demo.sh
+
+test: $(READY) ## all tests, on a Postgres that they start themselves
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
+
+check: $(READY) ## lint, types, manifests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python k8s/validate.py --allow-missing-kubectl
+
+constraints: ## pin everything anew
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/pip install --quiet pip-tools
+	head -n 2 constraints.txt > .venv-constraints/constraints.txt
+	.venv-constraints/bin/pip-compile --quiet --upgrade --extra dev --all-build-deps --generate-hashes \
+	    --allow-unsafe --strip-extras --no-header --no-emit-index-url --no-emit-trusted-host \
+	    --no-emit-find-links --output-file .venv-constraints/pinned.txt pyproject.toml
+	cat .venv-constraints/pinned.txt >> .venv-constraints/constraints.txt
+	mv .venv-constraints/constraints.txt constraints.txt
+	rm -rf .venv-constraints
+
+clean: ## remove what the other commands made
+	rm -rf $(VENV) .reconciler build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): constraints.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	@touch $@
