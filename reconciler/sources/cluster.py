@@ -157,7 +157,7 @@ class _Client:
         api.set_default_header("Accept-Encoding", "gzip")
         self._custom = kubernetes.client.CustomObjectsApi(api)
         self._core = kubernetes.client.CoreV1Api(api)
-        self._apis = kubernetes.client.ApisApi(api)
+        self._api = api
 
     def cluster_uid(self) -> str:
         """The uid of the namespace kube-system: it names the cluster for as long as it lives."""
@@ -168,8 +168,9 @@ class _Client:
             "kube-system",
         )
         namespace = _json_object(body, "the namespace kube-system")
-        uid = namespace.get("metadata", {}).get("uid") if namespace.get("kind") == "Namespace" else None
-        if not isinstance(uid, str) or not uid:
+        metadata = namespace.get("metadata")
+        uid = metadata.get("uid") if isinstance(metadata, dict) else None
+        if namespace.get("kind") != "Namespace" or not isinstance(uid, str) or not uid:
             raise SnapshotError(
                 f"{self._host} did not answer with the namespace kube-system and its uid"
             )
@@ -177,13 +178,23 @@ class _Client:
 
     def preferred_version(self) -> str:
         """The version of the tenants' group that the server prefers."""
-        group = self._settings.dialect.group
-        advice = "set --api-version where discovery is not allowed"
-        body, _ = self._get("the served API groups", advice, self._apis.get_api_versions)
-        for found in _json_object(body, "the served API groups").get("groups") or ():
-            if found.get("name") == group:
-                return str(found["preferredVersion"]["version"])
-        raise SnapshotError(f"{self._host} does not serve {group}: is the CRD installed there?")
+        what = f"the served versions of {self._settings.dialect.group}"
+        body, _ = self._get(what, "discovery, or set --api-version", self._group)
+        preferred = _json_object(body, what).get("preferredVersion")
+        version = preferred.get("version") if isinstance(preferred, dict) else None
+        if not isinstance(version, str) or not version:
+            raise SnapshotError(f"{self._host} did not answer with {what}")
+        return version
+
+    def _group(self, *, _request_timeout: tuple[float, float], **_: object) -> Any:
+        """The document of the tenants' group, for which the generated client has no call."""
+        request = self._api.param_serialize(
+            "GET",
+            f"/apis/{self._settings.dialect.group}",
+            header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )
+        return self._api.call_api(*request, _request_timeout=_request_timeout).response
 
     def page(self, version: str, token: str | None, deadline: float) -> tuple[Page, datetime | None]:
         """One page of the tenants, and the server's clock when it answered."""
@@ -297,14 +308,24 @@ def _one_line(text: str, longest: int = 300) -> str:
 
 
 def _network_problem(error: BaseException) -> str:
-    """The innermost reason, without the objects that urllib3 prints."""
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return _network_problem(reason)
-    text = str(error).rpartition(">: ")[2] or str(error)
-    return (
-        _one_line(text.rpartition("object at 0x")[2].partition(": ")[2] or text) or type(error).__name__
-    )
+    """What went wrong on the way, without the objects that urllib3 prints."""
+    import urllib3.exceptions as problem
+
+    match error:
+        case problem.MaxRetryError() if error.reason is not None:
+            return _network_problem(error.reason)
+        case problem.NameResolutionError():
+            return "its name cannot be resolved"
+        case problem.NewConnectionError():
+            return _one_line(str(error).rpartition(": ")[2] or str(error))
+        case problem.ConnectTimeoutError():
+            return "no connection in time; see --connect-timeout"
+        case problem.ReadTimeoutError():
+            return "no answer in time; see --read-timeout"
+        case problem.ProtocolError() | http.client.HTTPException() | ConnectionError():
+            return "the connection ended before the answer did"
+        case _:
+            return _one_line(str(error)) or type(error).__name__
 
 
 def _date(header: str | None) -> datetime | None:
