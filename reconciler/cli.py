@@ -80,6 +80,17 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="let up to N deletions through that the brake would hold back",
     )
     what.add_argument(
+        "--rebind",
+        action="store_true",
+        help="let the lifecycle of a tenant that came back under a new uid go on, as after a restore",
+    )
+    what.add_argument(
+        "--reopen",
+        metavar="TENANT",
+        action="append",
+        help="withdraw the recorded deletion of a tenant that lives; may be given several times",
+    )
+    what.add_argument(
         "--adopt-cluster",
         action="store_true",
         help="let another cluster, or one restored from a backup, continue the ledger's",
@@ -98,6 +109,10 @@ def _add_schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     schema = _command(commands, "schema", "the tables of the ledger")
     actions = schema.add_subparsers(dest="action", metavar="ACTION", required=True)
     apply = _command(actions, "apply", "make the tables, or bring them up to date")
+    roles = apply.add_argument_group("roles", "granted just what they need; they must exist")
+    roles.add_argument("--grant-runner", metavar="ROLE", help="passes: no change of an event, no tables")
+    roles.add_argument("--grant-reader", metavar="ROLE", help="dry runs and reports")
+    roles.add_argument("--grant-operator", metavar="ROLE", help="both, and prices and org settings too")
     _add_settings(apply, options.DATABASE, options.LOGGING)
     _command(actions, "print", "print the SQL that makes them")
     drop = _command(actions, "drop", "remove the tables, with every row in them")

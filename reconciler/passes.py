@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 
 from reconciler.core.guard import Limits, guard
-from reconciler.core.plan import Plan, plan
+from reconciler.core.plan import NONE, Decisions, Plan, plan
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import OutdatedSnapshot
 
@@ -53,14 +53,14 @@ class Pass(Struct, frozen=True):
     known: KnownState
 
 
-def run_pass(source: Source, ledger: Ledger, limits: Limits) -> Pass:
+def run_pass(source: Source, ledger: Ledger, limits: Limits, decisions: Decisions = NONE) -> Pass:
     """Makes one pass. Raises ReconcilerError, and then nothing was written."""
     for gathering in range(1, MOST_GATHERINGS + 1):
         snapshot = source.snapshot()
         try:
             with ledger.open() as books:
                 known = books.known_state(snapshot)
-                planned = plan(snapshot, known)
+                planned = plan(snapshot, known, decisions)
                 guarded = guard(planned, known, limits)
                 books.apply(guarded)
             return Pass(guarded, known)

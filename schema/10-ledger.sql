@@ -169,50 +169,102 @@ CREATE TABLE IF NOT EXISTS reconciler_state (
     changed_at   timestamptz NOT NULL,
     read_at      timestamptz
 );
-COMMENT ON TABLE reconciler_state IS 'What the ledger last said of each live tenant: one row each, written with the events and rebuilt from them at any time (reconciler_derived_state).';
+COMMENT ON TABLE reconciler_state IS 'What the ledger last said of each live tenant: one row each, written with the events and rebuilt from them at any time (reconciler_derived_state()).';
 COMMENT ON COLUMN reconciler_state.lifecycle_id IS 'The live lifecycle.';
 COMMENT ON COLUMN reconciler_state.skills IS 'The skills that are enabled, sorted by code point.';
 COMMENT ON COLUMN reconciler_state.suspended IS 'Whether it is suspended.';
 COMMENT ON COLUMN reconciler_state.changed_at IS 'Instant of the snapshot of its last row; no later row may lie before.';
 COMMENT ON COLUMN reconciler_state.read_at IS 'When the last pass that could read the tenant asked for it; null: the last pass of all could.';
 
-CREATE OR REPLACE VIEW reconciler_derived_state AS
+CREATE OR REPLACE FUNCTION reconciler_derived_state(lifecycles bigint[] DEFAULT NULL)
+RETURNS TABLE (lifecycle_id bigint, skills text[], suspended boolean, changed_at timestamptz)
+LANGUAGE sql STABLE AS $$
 WITH live AS (
-    SELECT id, tenant_name, tenant_uid, created_at, created_observed_at, created_pass_id
+    SELECT id, tenant_name, created_at, created_observed_at, created_pass_id
     FROM tenant_billing_lifecycle
-    WHERE deleted_at IS NULL
+    WHERE CASE WHEN $1 IS NULL THEN deleted_at IS NULL ELSE id = ANY($1) END
 ), event AS (
     SELECT live.id AS lifecycle_id, e.skill_id, e.event_kind = 'enabled' AS is_on,
-           e.ordinal, e.id, e.occurred_at, coalesce(e.observed_at, e.occurred_at) AS observed_at
+           e.ordinal, e.id, e.occurred_at, e.observed_at
     FROM tenant_skill_events e JOIN live
       ON e.lifecycle_id = live.id
       OR (e.lifecycle_id IS NULL AND live.created_pass_id IS NULL AND e.tenant_name = live.tenant_name)
     UNION ALL
     SELECT live.id, NULL, e.event_kind = 'suspended',
-           e.ordinal, e.id, e.occurred_at, coalesce(e.observed_at, e.occurred_at)
+           e.ordinal, e.id, e.occurred_at, e.observed_at
     FROM tenant_suspension_events e JOIN live
       ON e.lifecycle_id = live.id
       OR (e.lifecycle_id IS NULL AND live.created_pass_id IS NULL AND e.tenant_name = live.tenant_name)
 ), subject AS (
     -- The portal's rows, which have no ordinal, come before ours.
-    SELECT DISTINCT ON (lifecycle_id, skill_id) lifecycle_id, skill_id, is_on
+    SELECT DISTINCT ON (event.lifecycle_id, skill_id) event.lifecycle_id, skill_id, is_on
     FROM event
-    ORDER BY lifecycle_id, skill_id, ordinal DESC NULLS LAST, occurred_at DESC, id DESC
+    ORDER BY event.lifecycle_id, skill_id, ordinal DESC NULLS LAST, occurred_at DESC, id DESC
 ), changed AS (
-    SELECT lifecycle_id, max(observed_at) AS observed_at FROM event GROUP BY lifecycle_id
+    SELECT event.lifecycle_id, max(event.observed_at) AS observed_at, max(occurred_at) AS occurred_at
+    FROM event GROUP BY event.lifecycle_id
 )
 SELECT live.id AS lifecycle_id,
        coalesce(on_now.skills, '{}') AS skills,
        coalesce(on_now.suspended, false) AS suspended,
-       greatest(changed.observed_at, live.created_observed_at, live.created_at) AS changed_at
+       -- The portal may have written times that have not come yet; ours never lie after their snapshot.
+       coalesce(greatest(changed.observed_at, live.created_observed_at),
+                least(greatest(changed.occurred_at, live.created_at), now())) AS changed_at
 FROM live
 LEFT JOIN changed ON changed.lifecycle_id = live.id
 LEFT JOIN LATERAL (
     SELECT array_agg(skill_id ORDER BY skill_id COLLATE "C") FILTER (WHERE skill_id IS NOT NULL) AS skills,
            bool_or(skill_id IS NULL) AS suspended
     FROM subject WHERE subject.lifecycle_id = live.id AND subject.is_on
-) on_now ON true;
-COMMENT ON VIEW reconciler_derived_state IS 'reconciler_state as the events alone give it.';
+) on_now ON true
+$$;
+COMMENT ON FUNCTION reconciler_derived_state(bigint[]) IS 'reconciler_state as the events alone give it, of these lifecycles or, without any, of the live ones.';
+
+-- What operators decided -----------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS reconciler_rebindings (
+    pass_id      bigint NOT NULL REFERENCES reconciler_passes (id),
+    lifecycle_id bigint NOT NULL,
+    old_uid      text NOT NULL,
+    new_uid      text NOT NULL,
+    PRIMARY KEY (pass_id, lifecycle_id)
+);
+COMMENT ON TABLE reconciler_rebindings IS 'Lifecycles that an operator (--rebind) let go on under another uid. Append-only.';
+COMMENT ON COLUMN reconciler_rebindings.pass_id IS 'The pass that did it.';
+COMMENT ON COLUMN reconciler_rebindings.lifecycle_id IS 'The lifecycle that goes on.';
+COMMENT ON COLUMN reconciler_rebindings.old_uid IS 'Its tenant''s uid before.';
+COMMENT ON COLUMN reconciler_rebindings.new_uid IS 'Its tenant''s uid since.';
+
+CREATE TABLE IF NOT EXISTS reconciler_reopenings (
+    pass_id             bigint NOT NULL REFERENCES reconciler_passes (id),
+    lifecycle_id        bigint NOT NULL,
+    deleted_at          timestamptz NOT NULL,
+    deleted_not_before  timestamptz,
+    deleted_time_source text,
+    deleted_observed_at timestamptz,
+    deleted_pass_id     bigint,
+    PRIMARY KEY (pass_id, lifecycle_id)
+);
+COMMENT ON TABLE reconciler_reopenings IS 'Deletions that an operator (--reopen) withdrew, as they were recorded. Append-only.';
+COMMENT ON COLUMN reconciler_reopenings.pass_id IS 'The pass that withdrew it.';
+COMMENT ON COLUMN reconciler_reopenings.lifecycle_id IS 'The lifecycle that lives again.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_at IS 'The deletion that was recorded.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_not_before IS 'Its earliest time.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_time_source IS 'Where it came from.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_observed_at IS 'The snapshot in which it showed.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_pass_id IS 'The pass that had recorded it.';
+
+-- A withdrawal says by itself what it withdraws.
+CREATE OR REPLACE FUNCTION reconciler_record_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT l.deleted_at, l.deleted_not_before, l.deleted_time_source, l.deleted_observed_at, l.deleted_pass_id
+    INTO NEW.deleted_at, NEW.deleted_not_before, NEW.deleted_time_source, NEW.deleted_observed_at, NEW.deleted_pass_id
+    FROM tenant_billing_lifecycle l WHERE l.id = NEW.lifecycle_id;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION reconciler_record_deletion() IS 'Fills in the deletion that a reopening withdraws.';
+CREATE OR REPLACE TRIGGER reconciler_reopenings_record
+    BEFORE INSERT ON reconciler_reopenings FOR EACH ROW EXECUTE FUNCTION reconciler_record_deletion();
 
 -- Keys, and rules that hold against every writer ---------------------------------------------------
 
@@ -257,6 +309,8 @@ BEGIN
          'FOREIGN KEY (lifecycle_id, previous) REFERENCES tenant_suspension_events (lifecycle_id, ordinal)'),
         ('tenant_suspension_events', 'tenant_suspension_events_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('tenant_suspension_events', 'tenant_suspension_events_pass_fkey', 'FOREIGN KEY (pass_id) REFERENCES reconciler_passes (id)'),
+        ('reconciler_rebindings', 'reconciler_rebindings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
+        ('reconciler_reopenings', 'reconciler_reopenings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_state', 'reconciler_state_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)')
     ) AS r (tab, name, definition) LOOP
         IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = rule.tab::regclass AND conname = rule.name) THEN
@@ -285,6 +339,10 @@ CREATE OR REPLACE TRIGGER tenant_skill_events_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON tenant_skill_events EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER tenant_suspension_events_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON tenant_suspension_events EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_rebindings_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_rebindings EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_reopenings_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_reopenings EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_passes_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_passes EXECUTE FUNCTION reconciler_append_only();
 
@@ -299,15 +357,24 @@ BEGIN
     THEN
         RAISE EXCEPTION 'lifecycle % of % began as it is written', OLD.id, OLD.tenant_name USING ERRCODE = 'restrict_violation';
     END IF;
-    IF OLD.tenant_uid IS NOT NULL AND OLD.tenant_uid IS DISTINCT FROM NEW.tenant_uid THEN
-        RAISE EXCEPTION 'lifecycle % of % has its uid for good', OLD.id, OLD.tenant_name USING ERRCODE = 'restrict_violation';
+    IF OLD.tenant_uid IS NOT NULL AND OLD.tenant_uid IS DISTINCT FROM NEW.tenant_uid AND NOT EXISTS (
+        SELECT FROM reconciler_rebindings r
+        WHERE r.lifecycle_id = OLD.id AND r.old_uid = OLD.tenant_uid AND r.new_uid = NEW.tenant_uid)
+    THEN
+        RAISE EXCEPTION 'lifecycle % of % keeps its uid, unless a rebinding is on record', OLD.id, OLD.tenant_name
+            USING ERRCODE = 'restrict_violation';
     END IF;
-    IF OLD.deleted_at IS NOT NULL AND OLD IS DISTINCT FROM NEW THEN
-        RAISE EXCEPTION 'lifecycle % of % has ended for good', OLD.id, OLD.tenant_name USING ERRCODE = 'restrict_violation';
+    IF OLD.deleted_at IS NOT NULL AND OLD IS DISTINCT FROM NEW AND NOT (NEW.deleted_at IS NULL AND EXISTS (
+        SELECT FROM reconciler_reopenings r
+        WHERE r.lifecycle_id = OLD.id AND r.deleted_at = OLD.deleted_at
+          AND r.deleted_pass_id IS NOT DISTINCT FROM OLD.deleted_pass_id))
+    THEN
+        RAISE EXCEPTION 'lifecycle % of % has ended, unless a reopening is on record', OLD.id, OLD.tenant_name
+            USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION reconciler_lifecycle_changes() IS 'Lets a lifecycle end, once, and be recognised by its uid, once; nothing else of it changes.';
+COMMENT ON FUNCTION reconciler_lifecycle_changes() IS 'Lets a lifecycle end, once, and be recognised by its uid, once; more only where an operator''s decision is on record.';
 
 CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_changes
     BEFORE UPDATE OR DELETE ON tenant_billing_lifecycle FOR EACH ROW EXECUTE FUNCTION reconciler_lifecycle_changes();
@@ -316,5 +383,5 @@ CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_stays
 
 -- Live lifecycles that have no state yet, because the portal wrote them.
 INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at)
-SELECT lifecycle_id, skills, suspended, changed_at FROM reconciler_derived_state
-WHERE NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = reconciler_derived_state.lifecycle_id);
+SELECT d.lifecycle_id, d.skills, d.suspended, d.changed_at FROM reconciler_derived_state() d
+WHERE NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = d.lifecycle_id);

@@ -13,6 +13,7 @@ from reconciler.commands.wiring import (
     open_database,
     set_up_logging,
 )
+from reconciler.core.plan import Decisions
 from reconciler.core.reading import instant, shown
 from reconciler.errors import UsageError
 from reconciler.ledger.books import DryLedger, Ledger
@@ -34,6 +35,8 @@ def run(
     detailed_exitcode: bool = False,
     allow_deletions: int | None = None,
     adopt_cluster: bool = False,
+    rebind: bool = False,
+    reopen: Sequence[str] = (),
 ) -> int:
     """Makes the passes and prints each. Raises ReconcilerError."""
     settings = load(flags)
@@ -43,6 +46,7 @@ def run(
         raise UsageError("--detailed-exitcode tells what a --dry-run found; give both")
     sources = _sources(settings, snapshot, observed_at, progress)
     allowed = limits(settings, allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
+    decisions = Decisions(rebind=rebind, reopen=frozenset(reopen))
     statuses = []
     planned = False
     with open_database(settings) as database:
@@ -53,7 +57,7 @@ def run(
                 progress(f"snapshot {number} of {len(sources)}")
                 if _is_in_already(source, ledger):
                     continue
-            done = run_pass(source, ledger, allowed)
+            done = run_pass(source, ledger, allowed, decisions)
             progress("")
             print_pass(done, output, dry_run=dry_run)
             statuses.append(exit_status(done, settings.quarantine_exit))

@@ -9,7 +9,7 @@ from reconciler.ledger import schema as ledger_schema
 from reconciler.settings import load
 
 
-def schema(flags: dict[str, Any], *, action: str, yes: bool = False) -> int:
+def schema(flags: dict[str, Any], *, action: str, yes: bool = False, **roles: str) -> int:
     """Raises ReconcilerError."""
     if action == "print":
         print(ledger_schema.statements(), end="")
@@ -20,6 +20,10 @@ def schema(flags: dict[str, Any], *, action: str, yes: bool = False) -> int:
         if action == "apply":
             ledger_schema.apply(database, always=True)
             print(f"{database}: the schema has version {ledger_schema.VERSION}")
+            for grant, role in roles.items():
+                kind = grant.removeprefix("grant_")
+                ledger_schema.grant(database, kind, role)
+                print(f"{database}: {role} has the rights of a {kind}")
         else:
             if not yes:
                 _ask(str(database))

@@ -66,6 +66,12 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
             f"is older than the last pass (of {last.observed_at:%Y-%m-%dT%H:%M:%SZ}); nothing was "
             "written. Archived snapshots go in before newer ones"
         )
+    recent = max((one.changed_at for one in known.adopted.values()), default=None)
+    if recent and snapshot.observed_at < recent:
+        raise OutdatedSnapshot(
+            f"the snapshot ({shown(snapshot.source)}, of {snapshot.observed_at:%Y-%m-%dT%H:%M:%SZ}) "
+            f"is older than what the portal wrote ({recent:%Y-%m-%dT%H:%M:%SZ}); nothing was written"
+        )
     return replace(plan, adopts_cluster=adopting and (is_other or is_older))
 
 

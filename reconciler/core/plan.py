@@ -12,6 +12,9 @@ A tenant is absent, live or gone. All transitions, and no others:
 | gone (uid) | that uid, deletion committed  | nothing                                              |
 | gone (uid) | that uid, alive               | quarantined: only an operator withdraws a deletion   |
 
+An operator may decide two of them otherwise, once: `rebind` lets the old lifecycle go on under the
+successor's uid, `reopen` withdraws a deletion; then the tenant is known as live.
+
 No I/O, no clock: a plan is a value, and the same snapshot and state give the same plan.
 """
 
@@ -19,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,7 +30,7 @@ from msgspec.structs import replace
 from reconciler.core.reading import shown
 from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
 from reconciler.core.times import Moment, TimeSource, moment
-from reconciler.errors import SnapshotError
+from reconciler.errors import Refused, SnapshotError
 
 
 class Kind(StrEnum):
@@ -59,10 +63,25 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     ends: bool = False
     recognised: bool = False
     """The portal wrote it without a uid, and this snapshot shows whose it is."""
+    rebound_from: str | None = None
+    """The uid under which it was known before an operator let it go on under another."""
+    reopened: bool = False
+    """An operator withdrew its deletion."""
     weak: bool = False
     """It ends although no deletion was ever seen, only absence."""
     after_uid: str | None = None
     """The predecessor of the same name, without whose end this one cannot begin."""
+
+
+class Decisions(Struct, frozen=True, kw_only=True):
+    """What an operator decided, for one pass."""
+
+    rebind: bool = False
+    reopen: frozenset[str] = frozenset()
+    """Names of tenants."""
+
+
+NONE: Final = Decisions()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -86,12 +105,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         return Counter(row.kind for _, row in self.rows())
 
 
-def plan(snapshot: Snapshot, known: KnownState) -> Plan:
+def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> Plan:
     """The difference between what the snapshot shows and what the ledger knows.
 
-    Raises SnapshotError where a uid or a name stands twice: that is no state of a cluster.
+    Raises SnapshotError where a uid or a name stands twice: that is no state of a cluster; and
+    Refused where there is nothing to reopen.
     """
     _check_identities(snapshot)
+    _check_reopenings(snapshot, known, decisions)
     if known.last_pass and known.last_pass.observed_at > snapshot.observed_at:
         # Two clocks may differ by a moment; the ledger's instants never run backwards.
         snapshot = replace(snapshot, observed_at=known.last_pass.observed_at)
@@ -115,11 +136,16 @@ def plan(snapshot: Snapshot, known: KnownState) -> Plan:
         ours = known.live.get(tenant.uid)
         if ours is None and tenant.uid not in known.gone:
             ours = known.adopted.get(tenant.name)
+            if ours is None and decisions.rebind and tenant.deleted_at is None:
+                ours = unseen.get(tenant.name)
+        elif ours is None and tenant.name in decisions.reopen and tenant.name not in unseen:
+            ours = known.gone[tenant.uid]
         if ours is not None and (problem := _undecided(ours, tenant)):
             set_aside(tenant, problem)
-            leave(ours)
+            if ours.name in unseen:
+                leave(ours)
         elif ours is not None:
-            del unseen[ours.name]
+            unseen.pop(ours.name, None)
             if tenant.deleted_at is not None:
                 changes.append(_ended(ours, snapshot, known, tenant=tenant))
             else:
@@ -152,21 +178,22 @@ def unread(lifecycle: Lifecycle, known: KnownState) -> Sequence[Change]:
 def outcome(plan: Plan, known: KnownState) -> KnownState:
     """What the ledger knows once the plan is written."""
     snapshot = plan.snapshot
-    live, adopted, gone = dict(known.live), dict(known.adopted), set(known.gone)
+    live, adopted, gone = dict(known.live), dict(known.adopted), dict(known.gone)
     for change in plan.changes:
         lifecycle = change.lifecycle
         adopted.pop(lifecycle.name, None)
+        live.pop(change.rebound_from or "", None)
         if not change.ends and lifecycle.uid is not None:
             live[lifecycle.uid] = lifecycle
         elif not change.ends:
             adopted[lifecycle.name] = lifecycle
         elif lifecycle.uid is not None:
             live.pop(lifecycle.uid, None)
-            gone.add(lifecycle.uid)
+            gone[lifecycle.uid] = lifecycle
     return KnownState(
         live=live,
         adopted=adopted,
-        gone=frozenset(gone),
+        gone=gone,
         last_pass=LastPass(
             id=known.last_pass.id + 1 if known.last_pass else 1,
             asked_at=snapshot.asked_at,
@@ -215,6 +242,7 @@ def _continued(
     lifecycle: Lifecycle, tenant: Tenant, snapshot: Snapshot, known: KnownState
 ) -> Sequence[Change]:
     rows: tuple[Row, ...] = ()
+    reopened = lifecycle.uid in known.gone and lifecycle.uid not in known.live
     if lifecycle.skills != tenant.skills or lifecycle.suspended != tenant.suspended:
         since, until = _since(lifecycle, known), snapshot.observed_at
         before, after = set(lifecycle.skills), set(tenant.skills)
@@ -227,7 +255,7 @@ def _continued(
             found.append(Row(Kind.RESUMED, observed))
         floor = lifecycle.changed_at
         rows = tuple(Row(row.kind, row.at.not_earlier(floor), row.skill) for row in found)
-    elif lifecycle.uid is not None and lifecycle.read_at is None:
+    elif lifecycle.uid == tenant.uid and lifecycle.read_at is None and not reopened:
         return ()
     return (
         Change(
@@ -241,6 +269,8 @@ def _continued(
             ),
             rows=rows,
             recognised=lifecycle.uid is None,
+            rebound_from=lifecycle.uid if lifecycle.uid != tenant.uid else None,
+            reopened=reopened,
         ),
     )
 
@@ -287,6 +317,15 @@ def _undecided(lifecycle: Lifecycle, tenant: Tenant) -> str | None:
     if lifecycle.name != tenant.name:
         return f"metadata.name: the ledger knows this uid as {lifecycle.name}"
     return None
+
+
+def _check_reopenings(snapshot: Snapshot, known: KnownState, decisions: Decisions) -> None:
+    closed = {tenant.name for tenant in snapshot.tenants if tenant.uid in known.gone.keys() - known.live}
+    for name in sorted(decisions.reopen - closed):
+        raise Refused(
+            f"--reopen {shown(name)}: no tenant of that name lives in the snapshot and is held for "
+            "deleted by the ledger; nothing was written"
+        )
 
 
 def _frozen(snapshot: Snapshot, known: KnownState) -> Sequence[Lifecycle]:

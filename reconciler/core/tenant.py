@@ -89,8 +89,8 @@ class KnownState(Struct, frozen=True, kw_only=True):
     """By uid."""
     adopted: Mapping[str, Lifecycle] = {}
     """Live ones that have no uid yet, by name."""
-    gone: frozenset[str] = frozenset()
-    """Uids whose last lifecycle has ended, of those that the snapshot shows."""
+    gone: Mapping[str, Lifecycle] = {}
+    """By uid, the last lifecycle as it was at its end; of those tenants that the snapshot shows."""
     last_pass: LastPass | None = None
     cluster_uid: str | None = None
     """The cluster of the last pass that named one."""

@@ -11,7 +11,7 @@ from reconciler.core.plan import Plan, outcome
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
-from reconciler.ledger.known import gone, known_state, last_instant
+from reconciler.ledger.known import gone, known_state, last_instant, portal_state
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.writing import was_written, write
 
@@ -111,8 +111,8 @@ class DryLedger:
         """The known state, in a transaction in which the database refuses every write."""
         with self._database.transaction(read_only=True) as transaction:
             if schema.version(transaction) == 0:
-                return self.known or KnownState()
+                return self.known or portal_state(transaction)
             if self.known is None:
                 return known_state(transaction, snapshot)
             before = gone(transaction, snapshot, self.known)
-            return replace(self.known, gone=self.known.gone | before)
+            return replace(self.known, gone={**before, **self.known.gone})

@@ -1,7 +1,9 @@
 """Reads back what the ledger last said of each tenant."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from sys import intern
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -28,8 +30,41 @@ WHERE l.deleted_at IS NULL
 """
 
 _GONE = """
-SELECT DISTINCT tenant_uid FROM tenant_billing_lifecycle
-WHERE deleted_at IS NOT NULL AND tenant_uid = ANY(%s)
+WITH ended AS (
+    SELECT DISTINCT ON (tenant_uid)
+           id, tenant_uid, tenant_name, zitadel_org_id, created_at, deleted_not_before
+    FROM tenant_billing_lifecycle
+    WHERE deleted_at IS NOT NULL AND tenant_uid = ANY(%s)
+    ORDER BY tenant_uid, id DESC
+)
+SELECT e.id, e.tenant_uid, e.tenant_name, e.zitadel_org_id, e.created_at,
+       s.skills, s.suspended, s.changed_at, e.deleted_not_before
+FROM ended e
+JOIN reconciler_derived_state((SELECT coalesce(array_agg(id), '{}') FROM ended)) s
+  ON s.lifecycle_id = e.id
+"""
+
+# What the portal wrote, before the schema is brought up to date; for a dry run.
+_PORTAL = """
+WITH switched AS (
+    SELECT DISTINCT ON (tenant_name, skill_id)
+           tenant_name, skill_id, event_kind = 'enabled' AS is_on
+    FROM tenant_skill_events ORDER BY tenant_name, skill_id, occurred_at DESC, id DESC
+), suspension AS (
+    SELECT DISTINCT ON (tenant_name) tenant_name, event_kind = 'suspended' AS is_on
+    FROM tenant_suspension_events ORDER BY tenant_name, occurred_at DESC, id DESC
+), event AS (
+    SELECT tenant_name, occurred_at FROM tenant_skill_events
+    UNION ALL SELECT tenant_name, occurred_at FROM tenant_suspension_events
+)
+SELECT NULL::bigint, NULL::text, l.tenant_name, l.zitadel_org_id, l.created_at,
+       ARRAY(SELECT skill_id FROM switched s WHERE s.tenant_name = l.tenant_name AND s.is_on
+             ORDER BY skill_id COLLATE "C"),
+       coalesce((SELECT is_on FROM suspension s WHERE s.tenant_name = l.tenant_name), false),
+       least(greatest(l.created_at, (SELECT max(occurred_at) FROM event e
+                                     WHERE e.tenant_name = l.tenant_name)), now()),
+       NULL::timestamptz
+FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL
 """
 
 
@@ -38,22 +73,11 @@ def known_state(transaction: Transaction, snapshot: Snapshot) -> KnownState:
     live: dict[str, Lifecycle] = {}
     adopted: dict[str, Lifecycle] = {}
     for row in transaction.rows(_LIVE):
-        id_, uid, name, org, created_at, skills, suspended, changed_at, read_at = row
-        lifecycle = Lifecycle(
-            id=id_,
-            uid=uid,
-            name=name,
-            org=intern(org),
-            created_at=created_at,
-            skills=tuple(map(intern, skills)),
-            suspended=suspended,
-            changed_at=changed_at,
-            read_at=read_at,
-        )
-        if uid is None:
-            adopted[name] = lifecycle
+        lifecycle = _lifecycle(row)
+        if lifecycle.uid is None:
+            adopted[lifecycle.name] = lifecycle
         else:
-            live[uid] = lifecycle
+            live[lifecycle.uid] = lifecycle
     known = KnownState(live=live, adopted=adopted)
     known = replace(known, gone=gone(transaction, snapshot, known))
     last = transaction.rows(_LAST_PASS)
@@ -68,10 +92,33 @@ def known_state(transaction: Transaction, snapshot: Snapshot) -> KnownState:
     )
 
 
-def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> frozenset[str]:
-    """The uids in the snapshot whose last lifecycle has ended."""
+def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Mapping[str, Lifecycle]:
+    """The last lifecycles of the tenants in the snapshot that have ended, as they were then."""
     new = [tenant.uid for tenant in snapshot.tenants if tenant.uid not in known.live]
-    return frozenset(uid for (uid,) in transaction.rows(_GONE, new)) if new else frozenset()
+    ended = map(_lifecycle, transaction.rows(_GONE, new) if new else ())
+    return {lifecycle.uid: lifecycle for lifecycle in ended if lifecycle.uid is not None}
+
+
+def portal_state(transaction: Transaction) -> KnownState:
+    """What the portal's hooks wrote, where the schema is still theirs; nothing where there is none."""
+    if transaction.value("SELECT to_regclass('tenant_billing_lifecycle') IS NULL"):
+        return KnownState()
+    return KnownState(adopted={row[2]: _lifecycle(row) for row in transaction.rows(_PORTAL)})
+
+
+def _lifecycle(row: Sequence[Any]) -> Lifecycle:
+    id_, uid, name, org, created_at, skills, suspended, changed_at, read_at = row
+    return Lifecycle(
+        id=id_,
+        uid=uid,
+        name=name,
+        org=intern(org),
+        created_at=created_at,
+        skills=tuple(map(intern, skills)),
+        suspended=suspended,
+        changed_at=changed_at,
+        read_at=read_at,
+    )
 
 
 def last_instant(transaction: Transaction) -> datetime | None:

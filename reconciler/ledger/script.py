@@ -7,7 +7,7 @@ from typing import Any, Final
 from reconciler.core.plan import Change, Kind, Plan, Row
 from reconciler.core.tenant import LastPass
 from reconciler.ledger.postgres import LOCK_KEY
-from reconciler.ledger.writing import Table, column_type, entries, pass_record
+from reconciler.ledger.writing import REOPEN, Table, column_type, entries, pass_record
 
 _THIS_PASS: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
 
@@ -42,11 +42,15 @@ def script(plan: Plan, last_pass: LastPass | None) -> Iterator[str]:
             f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
             f"deleted_pass_id = {_THIS_PASS} WHERE id = {id_};"
         )
+    for table in (made.rebindings, made.reopenings):
+        yield from _inserts(table)
+    for _, id_ in made.reopenings.rows:
+        yield f"{' '.join(REOPEN.split()).replace('ANY(%s)', f'ANY(ARRAY[{id_}])')};"
     for id_, uid in made.recognised:
         cluster = _literal(plan.snapshot.cluster_uid, "text")
         yield (
             f"UPDATE tenant_billing_lifecycle SET tenant_uid = {_literal(uid, 'text')}, "
-            f"cluster_uid = {cluster} WHERE id = {id_};"
+            f"cluster_uid = coalesce({cluster}, cluster_uid) WHERE id = {id_};"
         )
     for id_ in made.outdated:
         yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"

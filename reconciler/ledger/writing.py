@@ -59,7 +59,11 @@ class Entries(NamedTuple):
     ended: Sequence[tuple[Any, datetime, datetime, str, datetime]]
     """lifecycle id, deleted_at, not_before, time_source, observed_at"""
     recognised: Sequence[tuple[Any, str | None]]
-    """lifecycle id, and the uid that a lifecycle of the portal turned out to have"""
+    """lifecycle id, and the uid under which it is known from now on"""
+    rebindings: Table
+    """The record that a lifecycle goes on under another uid; it allows the change of uid."""
+    reopenings: Table
+    """The record of a deletion that is withdrawn; it allows that."""
     lifecycles: Table
     skill_events: Table
     suspension_events: Table
@@ -101,7 +105,7 @@ def entries(plan: Plan, pass_id: Any, lifecycle_id: LifecycleId, ordinal: Ordina
     """The rows that the plan stands for."""
     observed_at, cluster_uid = plan.snapshot.observed_at, plan.snapshot.cluster_uid
     ended, recognised, lifecycles, outdated, state = [], [], [], [], []
-    skill_events, suspension_events = [], []
+    skill_events, suspension_events, rebindings, reopenings = [], [], [], []
     for change in plan.changes:
         lifecycle, id_ = change.lifecycle, lifecycle_id(change)
         # What ends a lifecycle is explained as what begins it is.
@@ -127,8 +131,12 @@ def entries(plan: Plan, pass_id: Any, lifecycle_id: LifecycleId, ordinal: Ordina
             outdated.append(id_)
             if change.ends:
                 ended.append((id_, *end[:4]))
-            elif change.recognised:
+            if change.recognised or change.rebound_from is not None:
                 recognised.append((id_, lifecycle.uid))
+            if change.rebound_from is not None:
+                rebindings.append((pass_id, id_, change.rebound_from, lifecycle.uid))
+            if change.reopened:
+                reopenings.append((pass_id, id_))
         if not change.ends:
             state.append(
                 (
@@ -143,6 +151,10 @@ def entries(plan: Plan, pass_id: Any, lifecycle_id: LifecycleId, ordinal: Ordina
     return Entries(
         ended=ended,
         recognised=recognised,
+        rebindings=Table(
+            "reconciler_rebindings", ("pass_id", "lifecycle_id", "old_uid", "new_uid"), rebindings
+        ),
+        reopenings=Table("reconciler_reopenings", ("pass_id", "lifecycle_id"), reopenings),
         lifecycles=Table(
             "tenant_billing_lifecycle",
             (
@@ -201,8 +213,15 @@ FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::
 WHERE l.id = e.id
 """
 
+REOPEN: Final = """
+UPDATE tenant_billing_lifecycle
+SET deleted_at = NULL, deleted_not_before = NULL, deleted_time_source = NULL,
+    deleted_observed_at = NULL, deleted_pass_id = NULL
+WHERE id = ANY(%s)
+"""
+
 _RECOGNISE = """
-UPDATE tenant_billing_lifecycle l SET tenant_uid = r.uid, cluster_uid = %s
+UPDATE tenant_billing_lifecycle l SET tenant_uid = r.uid, cluster_uid = coalesce(%s, l.cluster_uid)
 FROM unnest(%s::bigint[], %s::text[]) AS r (id, uid) WHERE l.id = r.id
 """
 
@@ -233,16 +252,24 @@ def write(transaction: Transaction, plan: Plan) -> int:
     # A predecessor ends before its successor takes the name.
     if made.ended:
         transaction.execute(_END, pass_id, *map(list, zip(*made.ended, strict=True)))
+    for table in (made.rebindings, made.reopenings):
+        _copy(transaction, table)
+    if made.reopenings.rows:
+        transaction.execute(REOPEN, [id_ for _, id_ in made.reopenings.rows])
     if made.recognised:
         uids = map(list, zip(*made.recognised, strict=True))
         transaction.execute(_RECOGNISE, plan.snapshot.cluster_uid, *uids)
     if made.outdated:
         transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", made.outdated)
     for table in (made.lifecycles, made.skill_events, made.suspension_events, made.state):
-        if table.rows:
-            types = [column_type(column) for column in table.columns]
-            transaction.copy(table.name, table.columns, types, table.rows)
+        _copy(transaction, table)
     return pass_id
+
+
+def _copy(transaction: Transaction, table: Table) -> None:
+    if table.rows:
+        types = [column_type(column) for column in table.columns]
+        transaction.copy(table.name, table.columns, types, table.rows)
 
 
 def was_written(transaction: Transaction, pass_id: int) -> bool:

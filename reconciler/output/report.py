@@ -17,6 +17,12 @@ class _Named(Struct, rename="camel"):
     tenant_uid: str | None
 
 
+class _Rebound(Struct, rename="camel"):
+    tenant_name: str
+    tenant_uid: str | None
+    previous_uid: str
+
+
 class _Quarantined(Struct, rename="camel"):
     tenant_name: str | None
     reason: str
@@ -50,7 +56,7 @@ class _Report(Struct, rename="camel"):
     suspension_events_inserted: int
     quarantined: list[_Quarantined]
     held: list[_Named]
-    rebound: list[_Named]
+    rebound: list[_Rebound]
     snapshot: _Snapshot
 
 
@@ -58,6 +64,11 @@ def summary(plan: Plan, *, dry_run: bool) -> str:
     """The pass in one line, for people."""
     counts, size = plan.counts(), plan.snapshot.size
     said = [f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind]]
+    rebound = sum(change.rebound_from is not None for change in plan.changes)
+    reopened = sum(change.reopened for change in plan.changes)
+    said += [
+        f"{number} {what}" for number, what in ((rebound, "rebound"), (reopened, "reopened")) if number
+    ]
     if plan.quarantined:
         said.append(f"{len(plan.quarantined)} quarantined")
     if plan.held:
@@ -80,7 +91,11 @@ def json_report(plan: Plan, *, dry_run: bool) -> Iterator[bytes]:
         suspension_events_inserted=counts[Kind.SUSPENDED] + counts[Kind.RESUMED],
         quarantined=[_Quarantined(one.name, one.reason) for one in plan.quarantined],
         held=[_Named(one.name, one.uid) for one in plan.held],
-        rebound=[],
+        rebound=[
+            _Rebound(change.lifecycle.name, change.lifecycle.uid, change.rebound_from)
+            for change in plan.changes
+            if change.rebound_from is not None
+        ],
         snapshot=_Snapshot(snapshot.cluster_uid, snapshot.resource_version, snapshot.observed_at),
     )
     yield msgspec.json.encode(head)[:-1] + b',"rows":['

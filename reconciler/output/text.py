@@ -40,6 +40,12 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
             at = f"{_time(row.at.occurred_at)}  {row.at.source.value}"
             yield f"  {name:<{name_width}}  {kind}  {skill}  {at}"
             name = ""
+    for change in plan.changes:
+        name, uid = _clean(change.lifecycle.name), _clean(change.lifecycle.uid or "")
+        if change.rebound_from is not None:
+            yield f"  {name}  goes on under uid {uid}"
+        if change.reopened:
+            yield f"  {name}  its deletion is withdrawn"
     if len(changed) > len(shown):
         yield f"  … and {len(changed) - len(shown)} more tenants; --output json shows them all"
     for one in plan.quarantined:

@@ -1,0 +1,14 @@
+-- runner: passes. It adds events and never changes one, makes no tables, and reads no way of payment.
+GRANT SELECT ON
+    reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings,
+    tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
+TO {role};
+GRANT INSERT ON
+    reconciler_passes, reconciler_rebindings, reconciler_reopenings,
+    tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
+TO {role};
+GRANT UPDATE (tenant_uid, cluster_uid, deleted_at, deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id)
+    ON tenant_billing_lifecycle TO {role};
+-- The known state is no record: it can be had from the events at any time.
+GRANT INSERT, DELETE ON reconciler_state TO {role};
+GRANT USAGE ON SEQUENCE {sequences} TO {role};
