@@ -1,4 +1,5 @@
 -- The rollback: removes everything that the other files of this folder make, with all rows in it.
+DROP FUNCTION IF EXISTS next_invoice_number(text);
 DROP TABLE IF EXISTS
     invoice_reminders, invoice_lines, invoices, invoice_number_counters, org_payment_methods, org_billing_config,
     skill_pricing, platform_pricing,
@@ -7,5 +8,5 @@ DROP TABLE IF EXISTS
 DROP FUNCTION IF EXISTS
     reconciler_derived_state(bigint[]), reconciler_record_deletion(), reconciler_append_only(),
     reconciler_lifecycle_changes(), reconciler_skill_key(text),
-    next_invoice_number(text), billing_issue_invoice(), billing_guard_lines(), billing_guard_reminders(),
+    billing_issue_invoice(), billing_guard_lines(), billing_guard_reminders(),
     billing_freeze(), billing_refuse(), billing_set_updated_at();

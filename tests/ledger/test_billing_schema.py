@@ -529,6 +529,8 @@ def test_an_organisation_has_at_most_one_default_payment_method(ledger: Connecti
 NO_PAYMENT_METHODS: list[tuple[Any, str]] = [
     ({"zitadel_org_id": "org-x"}, "org_payment_methods_org_fkey"),
     ({"stripe_payment_method_id": "pm_1"}, "org_payment_methods_stripe_payment_method_id_key"),
+    ({"stripe_payment_method_id": ""}, "org_payment_methods_stripe_named"),
+    ({"type": ""}, "org_payment_methods_type_named"),
     ({"last4": "424"}, "org_payment_methods_last4_is_four"),
     ({"exp_month": 13, "exp_year": 2030}, "org_payment_methods_exp_month_in_year"),
     ({"exp_month": 12, "exp_year": 30}, "org_payment_methods_exp_year_has_century"),
@@ -636,6 +638,7 @@ NO_DRAFTS: list[tuple[Any, str]] = [
         {"net_amount": "NaN", "vat_amount": "NaN", "gross_amount": "NaN"},
         "invoices_net_amount_is_a_number",
     ),
+    ({"credits_invoice_id": 99, "net_amount": 0, "vat_amount": 0, "gross_amount": 0}, "invoices_credits_invoice_fkey"),
     ({"currency": "USD"}, "invoices_currency_payable"),
     ({"period_end": date(2025, 1, 1)}, "invoices_period_forward"),
     ({"zitadel_org_id": ""}, "invoices_org_named"),
@@ -674,6 +677,26 @@ NO_LINES: list[tuple[Any, str]] = [
     ({"out_of": "0"}, "invoice_lines_out_of_positive"),
     ({"out_of": "Infinity", "amount": "0"}, "invoice_lines_out_of_positive"),
 ]
+
+
+def test_an_invoice_never_credits_itself(ledger: Connection) -> None:
+    invoice = draft(ledger, net="0.00")["id"]
+    with refused(by="invoices_credits_another"):
+        ledger.execute("UPDATE invoices SET credits_invoice_id = id WHERE id = %s", (invoice,))
+
+
+def test_what_finds_an_invoice_finds_one(ledger: Connection) -> None:
+    invoice, other = issue(ledger, qr_reference="RF18539007547034"), issue(ledger)
+    with refused(by="invoices_qr_reference_key"):
+        draft(ledger, qr_reference="RF18539007547034")
+    with refused(by="invoices_number_key"):
+        ledger.execute(
+            "UPDATE invoices SET status = 'issued', number = %s WHERE id = %s", (invoice["number"], draft(ledger)["id"])
+        )
+    for name in ("stripe_invoice_id", "stripe_payment_intent_id"):
+        ledger.execute(f"UPDATE invoices SET {name} = 'x' WHERE id = %s", (invoice["id"],))
+        with refused(by=f"invoices_{name}_key"):
+            ledger.execute(f"UPDATE invoices SET {name} = 'x' WHERE id = %s", (other["id"],))
 
 
 def test_a_line_that_makes_no_sense_is_refused(ledger: Connection) -> None:
@@ -797,6 +820,29 @@ def test_a_status_follows_only_where_it_can(ledger: Connection) -> None:
         else:
             with refused(by="invoices_a_status_follows"):
                 go(ledger, invoice, after)
+
+
+NO_STATUSES = [
+    ("status = 'lost'", "invoices_status_known"),
+    ("status = 'paid'", "invoices_paid_at_when_paid"),
+    ("status = 'paid', paid_at = now(), paid_via = 'cash'", "invoices_paid_via_known"),
+    ("status = 'void'", "invoices_voided_at_when_void"),
+    ("status = 'written_off'", "invoices_written_off_at_when_written_off"),
+    ("number = NULL", "invoices_number_from_issue_on"),
+    ("issued_at = NULL", "invoices_issued_at_from_issue_on"),
+    ("issue_date = NULL", "invoices_issue_date_from_issue_on"),
+    ("due_date = NULL", "invoices_due_date_from_issue_on"),
+    ("billing_name = ''", "invoices_billing_name_from_issue_on"),
+    ("pdf = ''", "invoices_pdf_size"),
+]
+
+
+def test_a_status_without_what_belongs_to_it_is_refused_even_without_the_triggers(ledger: Connection) -> None:
+    issue(ledger)
+    ledger.execute("ALTER TABLE invoices DISABLE TRIGGER USER")
+    for change, rule in NO_STATUSES:
+        with refused(by=rule):
+            ledger.execute(f"UPDATE invoices SET {change}")
 
 
 def test_a_change_of_status_takes_nothing_else_along(ledger: Connection) -> None:
@@ -991,6 +1037,8 @@ def test_there_are_three_levels_of_reminders_each_once(ledger: Connection) -> No
     for level in (0, 4):
         with refused(by="invoice_reminders_level_known"):
             remind(ledger, invoice, level=level)
+    with refused(by="invoice_reminders_pdf_size"):
+        remind(ledger, issue(ledger)["id"], pdf=b"")
     for fee in ("-1", "NaN"):
         with refused(by="invoice_reminders_fee_not_negative"):
             remind(ledger, issue(ledger)["id"], fee=fee)
@@ -1058,6 +1106,10 @@ def test_a_counter_goes_up_by_one_and_is_never_deleted(ledger: Connection) -> No
     ):
         with refused(by="invoice_number_counters_one_at_a_time"):
             ledger.execute(f"UPDATE invoice_number_counters SET {change}")
+    with refused(by="invoice_number_counters_last_number_not_negative"):
+        insert(ledger, "invoice_number_counters", series="2027", last_number=-1)
+    with refused(by="invoice_number_counters_series_named"):
+        ledger.execute("SELECT next_invoice_number('')")
     for statement in ("DELETE FROM invoice_number_counters", "TRUNCATE invoice_number_counters"):
         with refused(by="invoice_number_counters_kept"):
             ledger.execute(statement)
