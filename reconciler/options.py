@@ -26,6 +26,12 @@ CLUSTER = (
     Option("plural", "NAME", "piecedtenants", "the resource's plural"),
     Option("kind", "NAME", "PiecedTenant", "the resource's kind"),
     Option("org_label", "LABEL", "pieced.ch/zitadel-org-id", "the label that names who pays"),
+    Option(
+        "managed_fields",
+        "BOOL",
+        "true",
+        "believe the times in managedFields; false for snapshots of Kubernetes before 1.25",
+    ),
     Option("page_size", "N", "500", "tenants a page of the list"),
     Option("connect_timeout", "TIME", "5s", "how long to wait for a connection to the API server"),
     Option("read_timeout", "TIME", "60s", "how long to wait for its next byte"),

@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     plural: str = Field(min_length=1)
     kind: str = Field(min_length=1)
     org_label: str = Field(min_length=1)
+    managed_fields: bool
     page_size: int = Field(ge=1)
     connect_timeout: Seconds
     read_timeout: Seconds

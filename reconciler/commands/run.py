@@ -14,7 +14,8 @@ from reconciler.commands.wiring import (
     set_up_logging,
 )
 from reconciler.core.plan import Decisions
-from reconciler.core.reading import instant, shown
+from reconciler.core.reading import shown
+from reconciler.core.rfc3339 import instant
 from reconciler.errors import UsageError
 from reconciler.ledger.books import DryLedger, Ledger
 from reconciler.output.text import Progress

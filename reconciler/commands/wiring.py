@@ -39,7 +39,12 @@ def _database(settings: Settings, url: str) -> Iterator[Database]:
 
 def dialect(settings: Settings) -> Dialect:
     """How the tenants are called."""
-    return Dialect(group=settings.api_group, kind=settings.kind, org_label=settings.org_label)
+    return Dialect(
+        group=settings.api_group,
+        kind=settings.kind,
+        org_label=settings.org_label,
+        managed_fields=settings.managed_fields,
+    )
 
 
 def cluster_source(settings: Settings, progress: Progress) -> ClusterSource:

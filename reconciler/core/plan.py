@@ -246,13 +246,19 @@ def _continued(
     if lifecycle.skills != tenant.skills or lifecycle.suspended != tenant.suspended:
         since, until = _since(lifecycle, known), snapshot.observed_at
         before, after = set(lifecycle.skills), set(tenant.skills)
-        observed = Moment.observed(since, until)
-        found = [Row(Kind.ENABLED, observed, skill) for skill in sorted(after - before)]
-        found += [Row(Kind.DISABLED, observed, skill) for skill in sorted(before - after)]
+        evidence = tenant.evidence
+
+        def at(time: datetime | None) -> Moment:
+            return Moment.best([(time, TimeSource.MANAGED_FIELDS)], since, until)
+
+        found = [
+            Row(Kind.ENABLED, at(evidence.enabled(skill)), skill) for skill in sorted(after - before)
+        ]
+        found += [Row(Kind.DISABLED, at(evidence.disabled()), skill) for skill in sorted(before - after)]
         if tenant.suspended and not lifecycle.suspended:
             found.append(Row(Kind.SUSPENDED, _suspension(tenant, since, until)))
         elif lifecycle.suspended and not tenant.suspended:
-            found.append(Row(Kind.RESUMED, observed))
+            found.append(Row(Kind.RESUMED, at(evidence.suspend)))
         floor = lifecycle.changed_at
         rows = tuple(Row(row.kind, row.at.not_earlier(floor), row.skill) for row in found)
     elif lifecycle.uid == tenant.uid and lifecycle.read_at is None and not reopened:
@@ -300,7 +306,11 @@ def _ended(
 
 
 def _suspension(tenant: Tenant, since: datetime, until: datetime) -> Moment:
-    return Moment.best([(tenant.suspended_at, TimeSource.STATUS)], since, until)
+    evidence = [
+        (tenant.suspended_at, TimeSource.STATUS),
+        (tenant.evidence.suspend, TimeSource.MANAGED_FIELDS),
+    ]
+    return Moment.best(evidence, since, until)
 
 
 def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:

@@ -5,16 +5,17 @@ the tenants' list is no page at all. Only the fields that are read are decoded.
 """
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
+from reconciler.core.evidence import NOTHING, read_evidence
+from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Tenant, Unreadable
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
@@ -71,6 +72,7 @@ class _Metadata(Struct):
     creation: Any = msgspec.field(name="creationTimestamp", default=None)
     deletion: Any = msgspec.field(name="deletionTimestamp", default=None)
     labels: Any = None
+    managed_fields: Raw = msgspec.field(name="managedFields", default_factory=Raw)
 
 
 class _Spec(Struct):
@@ -100,6 +102,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     group: str = "pieced.ch"
     kind: str = "PiecedTenant"
     org_label: str = "pieced.ch/zitadel-org-id"
+    managed_fields: bool = True
+    """Whether their times are upper bounds, as they are since Kubernetes 1.25."""
 
     @property
     def list_kind(self) -> str:
@@ -182,17 +186,22 @@ def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Ten
     )
     if spec.suspend is not None and not isinstance(spec.suspend, bool):
         raise _Malformed(f"spec.suspend: expected true or false, found {_found(spec.suspend)}")
+    skills = _skills(spec.packages)
+    evidence = NOTHING
+    if metadata.managed_fields and dialect.managed_fields:
+        evidence = read_evidence(metadata.managed_fields, skills, spec.suspend)
     return Tenant(
         uid=uid,
         name=name,
         org=_org(metadata.labels, dialect.org_label),
         created_at=created_at,
-        skills=_skills(spec.packages),
+        skills=skills,
         suspended=suspended_at is not None if spec.suspend is None else spec.suspend,
         suspended_at=suspended_at,
         deleted_at=(
             None if metadata.deletion is None else _time(metadata.deletion, "metadata.deletionTimestamp")
         ),
+        evidence=evidence,
     )
 
 
@@ -249,25 +258,6 @@ def _time(value: Any, field: str) -> datetime:
         return instant(value)
     except ValueError:
         raise _Malformed(f"{field}: {shown(value)} is no RFC 3339 time") from None
-
-
-_RFC_3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
-)
-
-
-def instant(text: str) -> datetime:
-    """An RFC 3339 time as UTC; what is finer than a microsecond is cut off. Raises ValueError."""
-    match = _RFC_3339.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    day, time, fraction, zone = match.groups()
-    zone = "+00:00" if zone in "Zz" else zone
-    microseconds = (fraction or "")[:6].ljust(6, "0")
-    try:
-        return datetime.fromisoformat(f"{day}T{time}.{microseconds}{zone}").astimezone(UTC)
-    except OverflowError:
-        raise ValueError(text) from None
 
 
 def _decode_lenient_list(body: bytes, problem: str) -> _List:

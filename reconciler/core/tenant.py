@@ -9,6 +9,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from reconciler.core.evidence import NOTHING, Evidence
+
 
 class Tenant(Struct, frozen=True, kw_only=True, gc=False):
     """One readable `PiecedTenant`: the facts that count, as one snapshot shows them."""
@@ -25,6 +27,7 @@ class Tenant(Struct, frozen=True, kw_only=True, gc=False):
     """`status.suspendedAt`: when, never whether."""
     deleted_at: datetime | None = None
     """`metadata.deletionTimestamp`: deletion is committed and cannot be undone."""
+    evidence: Evidence = NOTHING
 
 
 class Unreadable(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.reading import Dialect, NotTheList, Page, read_page, read_tenants, shown
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
@@ -25,6 +26,8 @@ MOST_RESTARTS: Final = 3
 """How often an expired page token may send a list back to its first page."""
 CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 """How far our clock may be off the API server's before it is corrected."""
+OLDEST_BELIEVED: Final = (1, 25)
+"""Before this Kubernetes, the time of a managedFields entry may lie before a change by its manager."""
 CHUNK: Final = 1 << 20
 
 log = logging.getLogger(__name__)
@@ -71,9 +74,12 @@ class ClusterSource:
         client = _Client(self._settings)
         cluster_uid = client.cluster_uid()
         version = self._settings.version or client.preferred_version()
+        dialect = self._settings.dialect
+        if client.server_version() < OLDEST_BELIEVED:
+            dialect = replace(dialect, managed_fields=False)
         for _ in range(1 + MOST_RESTARTS):
             try:
-                return self._list(client, version, cluster_uid)
+                return self._list(client, dialect, version, cluster_uid)
             except _Expired:
                 log.info("the list expired under way (410); starting again from its first page")
         raise SnapshotError(
@@ -81,7 +87,7 @@ class ClusterSource:
             "than the API server keeps it: try a larger --page-size"
         )
 
-    def _list(self, client: "_Client", version: str, cluster_uid: str) -> Snapshot:
+    def _list(self, client: "_Client", dialect: Dialect, version: str, cluster_uid: str) -> Snapshot:
         tenants: list[Tenant] = []
         unreadable: list[Unreadable] = []
         deadline = time.monotonic() + self._settings.list_timeout
@@ -91,7 +97,7 @@ class ClusterSource:
         first_version, number = page.resource_version, 1
         while True:
             try:
-                read, unread = read_tenants(page.items, observed_at, self._settings.dialect)
+                read, unread = read_tenants(page.items, observed_at, dialect)
             except NotTheList as problem:
                 raise SnapshotError(f"page {number} is not the tenants' list: {problem}") from None
             tenants += read
@@ -176,21 +182,37 @@ class _Client:
             )
         return uid
 
+    def server_version(self) -> tuple[int, int]:
+        """Major and minor version of Kubernetes."""
+        try:
+            body, _ = self._get("its version", "get on the path /version", self._path, "/version")
+            found = json.loads(body)
+            # Some providers say `27+`.
+            return int(found["major"]), int(found["minor"].rstrip("+"))
+        except (SnapshotError, ValueError, LookupError, AttributeError, TypeError) as problem:
+            log.info("taking the server for a current one: its version cannot be read (%s)", problem)
+            return OLDEST_BELIEVED
+
     def preferred_version(self) -> str:
         """The version of the tenants' group that the server prefers."""
         what = f"the served versions of {self._settings.dialect.group}"
-        body, _ = self._get(what, "discovery, or set --api-version", self._group)
+        body, _ = self._get(
+            what,
+            "discovery, or set --api-version",
+            self._path,
+            f"/apis/{self._settings.dialect.group}",
+        )
         preferred = _json_object(body, what).get("preferredVersion")
         version = preferred.get("version") if isinstance(preferred, dict) else None
         if not isinstance(version, str) or not version:
             raise SnapshotError(f"{self._host} did not answer with {what}")
         return version
 
-    def _group(self, *, _request_timeout: tuple[float, float], **_: object) -> Any:
-        """The document of the tenants' group, for which the generated client has no call."""
+    def _path(self, path: str, *, _request_timeout: tuple[float, float], _preload_content: bool) -> Any:
+        """A document for which the generated client has no call; never loaded beforehand."""
         request = self._api.param_serialize(
             "GET",
-            f"/apis/{self._settings.dialect.group}",
+            path,
             header_params={"Accept": "application/json"},
             auth_settings=["BearerToken"],
         )

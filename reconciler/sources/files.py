@@ -12,7 +12,8 @@ from typing import Final
 
 import yaml
 
-from reconciler.core.reading import Dialect, NotTheList, instant, read_page, read_tenants, shown
+from reconciler.core.reading import Dialect, NotTheList, read_page, read_tenants, shown
+from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Snapshot
 from reconciler.errors import SnapshotError, UsageError
 

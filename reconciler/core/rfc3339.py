@@ -1,0 +1,22 @@
+"""Times as Kubernetes writes them."""
+
+import re
+from datetime import UTC, datetime
+
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
+)
+
+
+def instant(text: str) -> datetime:
+    """An RFC 3339 time as UTC; what is finer than a microsecond is cut off. Raises ValueError."""
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    day, time, fraction, zone = match.groups()
+    zone = "+00:00" if zone in "Zz" else zone
+    microseconds = (fraction or "")[:6].ljust(6, "0")
+    try:
+        return datetime.fromisoformat(f"{day}T{time}.{microseconds}{zone}").astimezone(UTC)
+    except OverflowError:
+        raise ValueError(text) from None
