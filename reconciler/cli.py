@@ -47,6 +47,8 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_loop(commands)
+    _add_history(commands)
+    _add_coverage(commands)
     _add_schema(commands)
     return parser
 
@@ -103,6 +105,21 @@ def _add_loop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     loop = _command(commands, "loop", "make a pass now, and then one at every interval")
     _add_output(loop, "text", "json")
     _add_settings(loop, options.LOOP, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+
+
+def _add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    history = _command(commands, "history", "every row of one tenant, and the evidence for each time")
+    history.add_argument("tenant", metavar="TENANT", help="its name (namespace/name), or a uid")
+    _add_output(history, "text", "json")
+    _add_settings(history, options.DATABASE, options.LOGGING)
+
+
+def _add_coverage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    coverage = _command(commands, "coverage", "when nobody looked: the gaps between the passes")
+    coverage.add_argument("--from", dest="start", metavar="TIME", help="RFC 3339; the first pass")
+    coverage.add_argument("--to", dest="end", metavar="TIME", help="RFC 3339; now")
+    _add_output(coverage, "text", "json")
+    _add_settings(coverage, options.COVERAGE, options.DATABASE, options.LOGGING)
 
 
 def _add_schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

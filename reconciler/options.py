@@ -48,10 +48,11 @@ PASS = (
     Option("brake_percent", "N", "10", "weak deletions let through, in percent of the live tenants"),
     Option("quarantine_exit", "N", "4", "exit status of a pass that wrote, with tenants quarantined"),
 )
+COVERAGE = (Option("coverage_gap", "TIME", "15m", "how long nobody may look before it counts as a gap"),)
 LOOP = (Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),)
 LOGGING = (Option("log_level", "LEVEL", "info", "debug, info, warning or error"),)
 
-ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *LOGGING)
+ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *COVERAGE, *LOGGING)
 
 
 def flag(option: Option) -> str:

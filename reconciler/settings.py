@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     brake_percent: float = Field(ge=0, le=100)
     quarantine_exit: int = Field(ge=0, le=255)
     interval: Seconds
+    coverage_gap: Seconds
     log_level: str = Field(pattern="^(debug|info|warning|error)$")
 
     @classmethod

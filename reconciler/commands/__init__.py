@@ -45,4 +45,12 @@ def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
             from reconciler.commands.schema import schema
 
             return schema(flags, **given)
+        case "history":
+            from reconciler.commands.history import history
+
+            return history(flags, **given)
+        case "coverage":
+            from reconciler.commands.history import coverage
+
+            return coverage(flags, **given)
     raise UsageError(f"there is no command {command}")

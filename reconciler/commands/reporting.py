@@ -25,6 +25,11 @@ def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
         lines = script.script(done.plan, done.known.last_pass)
     else:
         lines = text_report(done.plan, dry_run=dry_run, colour=wants_colour(sys.stdout))
+    print_lines(lines)
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Text for a person, in UTF-8 whatever the locale says."""
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     sys.stdout.writelines(f"{line}\n" for line in lines)
     sys.stdout.flush()

@@ -9,13 +9,12 @@ from reconciler.commands.reporting import CHANGES_PLANNED, exit_status, lowest, 
 from reconciler.commands.wiring import (
     cluster_source,
     dialect,
+    given_time,
     limits,
     open_database,
     set_up_logging,
 )
 from reconciler.core.plan import Decisions
-from reconciler.core.reading import shown
-from reconciler.core.rfc3339 import instant
 from reconciler.errors import UsageError
 from reconciler.ledger.books import DryLedger, Ledger
 from reconciler.output.text import Progress
@@ -75,16 +74,13 @@ def _sources(
             raise UsageError("--observed-at dates a --snapshot; a cluster is looked at now")
         return [cluster_source(settings, progress)]
     now = datetime.now(UTC)
-    return file_sources(snapshot, _time(observed_at, now), now, dialect(settings), settings.cluster_uid)
-
-
-def _time(text: str | None, now: datetime) -> datetime | None:
-    if text is None or text == "now":
-        return None if text is None else now
-    try:
-        return instant(text)
-    except ValueError:
-        raise UsageError(f"--observed-at {shown(text)}: expected RFC 3339 or `now`") from None
+    return file_sources(
+        snapshot,
+        given_time("--observed-at", observed_at, now),
+        now,
+        dialect(settings),
+        settings.cluster_uid,
+    )
 
 
 def _is_in_already(source: Source, ledger: Ledger | DryLedger) -> bool:

@@ -5,10 +5,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from reconciler.core.guard import Limits
-from reconciler.core.reading import Dialect
+from reconciler.core.reading import Dialect, shown
+from reconciler.core.rfc3339 import instant
 from reconciler.embedded import EmbeddedPostgres
+from reconciler.errors import UsageError
 from reconciler.ledger.postgres import Database
 from reconciler.output.text import Progress
 from reconciler.settings import Settings
@@ -75,6 +78,16 @@ def limits(
         allow_deletions=allow_deletions,
         adopt_cluster=adopt_cluster,
     )
+
+
+def given_time(flag: str, text: str | None, now: datetime) -> datetime | None:
+    """A time of the command line: RFC 3339, or `now`. Raises UsageError."""
+    if text is None or text == "now":
+        return None if text is None else now
+    try:
+        return instant(text)
+    except ValueError:
+        raise UsageError(f"{flag} {shown(text)}: expected RFC 3339 or `now`") from None
 
 
 class _OneLine(logging.Formatter):

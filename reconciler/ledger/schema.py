@@ -64,6 +64,14 @@ def version(transaction: Transaction) -> int:
     return transaction.value("SELECT coalesce(max(version), 0) FROM reconciler_schema") or 0
 
 
+def check_there(transaction: Transaction, database: Database) -> None:
+    """Raises LedgerError where there is no schema to read from, or one that is too new."""
+    found = version(transaction)
+    if found == 0:
+        raise LedgerError(f"{database} holds no ledger yet; a first `reconciler run` makes it")
+    _check_known(found)
+
+
 def apply(database: Database, *, always: bool = False) -> bool:
     """Runs the statements where the schema is behind (or `always`); tells whether it did.
 

@@ -28,20 +28,20 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     snapshot = plan.snapshot
     changed = [change for change in plan.changes if change.rows]
     shown = changed[:MOST_TENANTS]
-    name_width = max((len(_clean(change.lifecycle.name)) for change in shown), default=0)
-    skills = [_clean(row.skill or "") for change in shown for row in change.rows]
+    name_width = max((len(clean(change.lifecycle.name)) for change in shown), default=0)
+    skills = [clean(row.skill or "") for change in shown for row in change.rows]
     skill_width = max(map(len, skills), default=0)
-    yield f"Snapshot of {_time(snapshot.observed_at)} ({_clean(snapshot.source, 200)})"
+    yield f"Snapshot of {time(snapshot.observed_at)} ({clean(snapshot.source, 200)})"
     for change in shown:
-        name = _clean(change.lifecycle.name)
+        name = clean(change.lifecycle.name)
         for row in change.rows:
             kind = _coloured(f"{row.kind.value:<9}", _COLOURS[row.kind], colour)
-            skill = f"{_clean(row.skill or ''):<{skill_width}}"
-            at = f"{_time(row.at.occurred_at)}  {row.at.source.value}"
+            skill = f"{clean(row.skill or ''):<{skill_width}}"
+            at = f"{time(row.at.occurred_at)}  {row.at.source.value}"
             yield f"  {name:<{name_width}}  {kind}  {skill}  {at}"
             name = ""
     for change in plan.changes:
-        name, uid = _clean(change.lifecycle.name), _clean(change.lifecycle.uid or "")
+        name, uid = clean(change.lifecycle.name), clean(change.lifecycle.uid or "")
         if change.rebound_from is not None:
             yield f"  {name}  goes on under uid {uid}"
         if change.reopened:
@@ -50,12 +50,12 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
         yield f"  … and {len(changed) - len(shown)} more tenants; --output json shows them all"
     for one in plan.quarantined:
         yield _coloured(
-            f"  {_clean(one.name or '(no name)')}  quarantined: {_clean(one.reason, 300)}",
+            f"  {clean(one.name or '(no name)')}  quarantined: {clean(one.reason, 300)}",
             "35",
             colour,
         )
     for held in plan.held:
-        yield _coloured(f"  {_clean(held.name)}  deletion held back: not in the snapshot", "35", colour)
+        yield _coloured(f"  {clean(held.name)}  deletion held back: not in the snapshot", "35", colour)
     if plan.held:
         yield (
             f"  So many tenants do not vanish on an ordinary day. If these {len(plan.held)} are gone, "
@@ -82,13 +82,14 @@ class Progress:
             self._stream.flush()
 
 
-def _clean(text: str, longest: int = _WIDEST) -> str:
+def clean(text: str, longest: int = _WIDEST) -> str:
     """Without control characters, on one line, and not too wide."""
     safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
     return safe if len(safe) <= longest else safe[: longest - 1] + "…"
 
 
-def _time(instant: datetime) -> str:
+def time(instant: datetime) -> str:
+    """To the second, UTC."""
     return f"{instant:%Y-%m-%d %H:%M:%S}Z"
 
 

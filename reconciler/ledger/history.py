@@ -1,0 +1,120 @@
+"""Reads rows back, with the passes that wrote them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from reconciler.core.history import PassRecord, Span, WrittenLifecycle, WrittenRow
+from reconciler.core.plan import Kind
+from reconciler.ledger.postgres import Transaction
+
+_LIFECYCLES = """
+SELECT id, tenant_name, tenant_uid, zitadel_org_id, cluster_uid, created_at, deleted_at,
+       created_not_before, created_time_source, created_observed_at, created_pass_id,
+       deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id
+FROM tenant_billing_lifecycle
+WHERE tenant_name = %s OR tenant_uid = %s
+   OR id IN (SELECT lifecycle_id FROM reconciler_rebindings WHERE old_uid = %s)
+ORDER BY created_at, id
+"""
+
+# Rows of the portal name no lifecycle; theirs is the one of that name that the portal began.
+_EVENTS = """
+WITH mine AS (
+    SELECT * FROM tenant_billing_lifecycle WHERE id = ANY(%s)
+), event AS (
+SELECT mine.id AS lifecycle_id, e.event_kind, e.skill_id, e.occurred_at, e.not_before, e.time_source, e.observed_at,
+       e.pass_id, e.ordinal, e.id
+FROM mine JOIN tenant_skill_events e ON e.lifecycle_id = mine.id
+   OR (e.lifecycle_id IS NULL AND mine.created_pass_id IS NULL AND e.tenant_name = mine.tenant_name)
+UNION ALL
+SELECT mine.id, e.event_kind, NULL, e.occurred_at, e.not_before, e.time_source, e.observed_at,
+       e.pass_id, e.ordinal, e.id
+FROM mine JOIN tenant_suspension_events e ON e.lifecycle_id = mine.id
+   OR (e.lifecycle_id IS NULL AND mine.created_pass_id IS NULL AND e.tenant_name = mine.tenant_name)
+)
+SELECT lifecycle_id, event_kind, skill_id, occurred_at, not_before, time_source, observed_at, pass_id
+FROM event ORDER BY occurred_at, ordinal NULLS FIRST, skill_id COLLATE "C" NULLS FIRST, id
+"""
+
+_PASSES = """
+SELECT id, source, cluster_uid, resource_version, asked_at, observed_at, written_at
+FROM reconciler_passes WHERE id = ANY(%s)
+"""
+
+
+def history(transaction: Transaction, tenant: str) -> Sequence[WrittenLifecycle]:
+    """All lifecycles of a tenant, by its name or a uid, oldest first; empty where there is none."""
+    found = transaction.rows(_LIFECYCLES, tenant, tenant, tenant)
+    events = transaction.rows(_EVENTS, [row[0] for row in found])
+    numbers = {row[10] for row in found} | {row[14] for row in found} | {row[7] for row in events}
+    wanted = sorted(number for number in numbers if number is not None)
+    passes = {row[0]: _pass(row) for row in transaction.rows(_PASSES, wanted)}
+    lifecycles = []
+    for row in found:
+        id_, name, uid, org, cluster_uid, created_at, deleted_at, *evidence = row
+        rows = [_row(Kind.CREATED, None, created_at, evidence[:4], passes)]
+        rows += [
+            _row(Kind(kind), skill, occurred_at, event, passes)
+            for lifecycle_id, kind, skill, occurred_at, *event in events
+            if lifecycle_id == id_
+        ]
+        if deleted_at is not None:
+            rows.append(_row(Kind.DELETED, None, deleted_at, evidence[4:], passes))
+        lifecycles.append(
+            WrittenLifecycle(
+                id=id_,
+                tenant_name=name,
+                tenant_uid=uid,
+                zitadel_org_id=org,
+                cluster_uid=cluster_uid,
+                created_at=created_at,
+                deleted_at=deleted_at,
+                rows=rows,
+            )
+        )
+    return lifecycles
+
+
+def looks(transaction: Transaction, start: datetime | None, end: datetime) -> Sequence[Span]:
+    """When passes looked, oldest first, each from its first request to its first page."""
+    rows = transaction.rows(
+        "SELECT asked_at, observed_at FROM reconciler_passes "
+        "WHERE observed_at >= coalesce(%s, '-infinity'::timestamptz) AND asked_at <= %s "
+        "ORDER BY observed_at",
+        start,
+        end,
+    )
+    return [Span(asked_at, observed_at) for asked_at, observed_at in rows]
+
+
+def _row(
+    kind: Kind,
+    skill: str | None,
+    occurred_at: datetime,
+    evidence: Sequence[Any],
+    passes: dict[int, PassRecord],
+) -> WrittenRow:
+    not_before, time_source, observed_at, pass_id = evidence[:4]
+    return WrittenRow(
+        kind=kind,
+        skill_id=skill,
+        occurred_at=occurred_at,
+        not_before=not_before,
+        time_source=time_source,
+        observed_at=observed_at,
+        written_by=passes.get(pass_id),
+    )
+
+
+def _pass(row: Sequence[Any]) -> PassRecord:
+    id_, source, cluster_uid, resource_version, asked_at, observed_at, written_at = row
+    return PassRecord(
+        id=id_,
+        source=source,
+        cluster_uid=cluster_uid,
+        resource_version=resource_version,
+        asked_at=asked_at,
+        observed_at=observed_at,
+        written_at=written_at,
+    )
