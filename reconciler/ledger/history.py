@@ -23,8 +23,8 @@ _EVENTS = """
 WITH mine AS (
     SELECT * FROM tenant_billing_lifecycle WHERE id = ANY(%s)
 ), event AS (
-SELECT mine.id AS lifecycle_id, e.event_kind, e.skill_id, e.occurred_at, e.not_before, e.time_source, e.observed_at,
-       e.pass_id, e.ordinal, e.id
+SELECT mine.id AS lifecycle_id, e.event_kind, e.skill_id, e.occurred_at, e.not_before, e.time_source,
+       e.observed_at, e.pass_id, e.ordinal, e.id
 FROM mine JOIN tenant_skill_events e ON e.lifecycle_id = mine.id
    OR (e.lifecycle_id IS NULL AND mine.created_pass_id IS NULL AND e.tenant_name = mine.tenant_name)
 UNION ALL
