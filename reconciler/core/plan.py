@@ -330,7 +330,11 @@ def _undecided(lifecycle: Lifecycle, tenant: Tenant) -> str | None:
 
 
 def _check_reopenings(snapshot: Snapshot, known: KnownState, decisions: Decisions) -> None:
-    closed = {tenant.name for tenant in snapshot.tenants if tenant.uid in known.gone.keys() - known.live}
+    closed = {
+        tenant.name
+        for tenant in snapshot.tenants
+        if tenant.uid in known.gone and tenant.uid not in known.live
+    }
     for name in sorted(decisions.reopen - closed):
         raise Refused(
             f"--reopen {shown(name)}: no tenant of that name lives in the snapshot and is held for "

@@ -72,7 +72,7 @@ def known_state(transaction: Transaction, snapshot: Snapshot) -> KnownState:
     """The last known state, as far as this snapshot needs it."""
     live: dict[str, Lifecycle] = {}
     adopted: dict[str, Lifecycle] = {}
-    for row in transaction.rows(_LIVE):
+    for row in transaction.stream(_LIVE):
         lifecycle = _lifecycle(row)
         if lifecycle.uid is None:
             adopted[lifecycle.name] = lifecycle

@@ -35,6 +35,11 @@ class Transaction:
         with self._connection.cursor(binary=True) as cursor:
             return cursor.execute(statement.encode(), parameters or None).fetchall()
 
+    def stream(self, statement: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
+        """Like `rows`, but only one row at a time becomes Python objects."""
+        with self._connection.cursor(binary=True) as cursor:
+            yield from cursor.execute(statement.encode(), parameters or None)
+
     def value(self, statement: str, *parameters: object) -> Any:
         """The only column of the only row."""
         return self.rows(statement, *parameters)[0][0]

@@ -4,10 +4,26 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from reconciler.core.plan import Change, Kind, Plan, Row
+from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.tenant import LastPass
 from reconciler.ledger.postgres import LOCK_KEY
-from reconciler.ledger.writing import REOPEN, Table, column_type, entries, pass_record
+from reconciler.ledger.writing import (
+    REOPEN,
+    SWITCHED_ON,
+    Numbers,
+    Table,
+    column_type,
+    ended,
+    lifecycles,
+    outdated,
+    pass_record,
+    rebindings,
+    recognised,
+    reopenings,
+    skill_events,
+    state,
+    suspension_events,
+)
 
 _THIS_PASS: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
 
@@ -33,8 +49,8 @@ def script(plan: Plan, last_pass: LastPass | None) -> Iterator[str]:
         "END IF; END $$;"
     )
     yield from _inserts(pass_record(plan))
-    made = entries(plan, _Expression(_THIS_PASS), _lifecycle_id, _ordinal)
-    for id_, at, not_before, source, observed_at in made.ended:
+    numbers = Numbers(_Expression(_THIS_PASS), _lifecycle_id, _ordinal)
+    for id_, at, not_before, source, observed_at in ended(plan, numbers):
         yield (
             f"UPDATE tenant_billing_lifecycle SET deleted_at = {_literal(at, 'timestamptz')}, "
             f"deleted_not_before = {_literal(not_before, 'timestamptz')}, "
@@ -42,20 +58,20 @@ def script(plan: Plan, last_pass: LastPass | None) -> Iterator[str]:
             f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
             f"deleted_pass_id = {_THIS_PASS} WHERE id = {id_};"
         )
-    for table in (made.rebindings, made.reopenings):
-        yield from _inserts(table)
-    for _, id_ in made.reopenings.rows:
+    for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
+        yield from _inserts(record)
+    for _, id_ in reopenings(plan, numbers).rows:
         yield f"{' '.join(REOPEN.split()).replace('ANY(%s)', f'ANY(ARRAY[{id_}])')};"
-    for id_, uid in made.recognised:
+    for id_, uid in recognised(plan, numbers):
         cluster = _literal(plan.snapshot.cluster_uid, "text")
         yield (
             f"UPDATE tenant_billing_lifecycle SET tenant_uid = {_literal(uid, 'text')}, "
             f"cluster_uid = coalesce({cluster}, cluster_uid) WHERE id = {id_};"
         )
-    for id_ in made.outdated:
+    for id_ in outdated(plan, numbers):
         yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"
-    for table in (made.lifecycles, made.skill_events, made.suspension_events, made.state):
-        yield from _inserts(table)
+    for make in (lifecycles, skill_events, suspension_events, state):
+        yield from _inserts(make(plan, numbers))
     yield "COMMIT;"
 
 
@@ -84,7 +100,7 @@ def _ordinal(change: Change, row: Row) -> Any:
     if row.skill is not None:
         table = "tenant_skill_events"
         subject = f" AND skill_key = reconciler_skill_key({_literal(row.skill, 'text')})"
-    before = 0 if row.kind in (Kind.ENABLED, Kind.SUSPENDED) else -1
+    before = 0 if row.kind in SWITCHED_ON else -1
     return _Expression(
         f"(SELECT coalesce(max(ordinal), {before}) + 1 FROM {table} "
         f"WHERE lifecycle_id = {_lifecycle_id(change)}{subject})"

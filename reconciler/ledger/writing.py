@@ -1,11 +1,11 @@
 """Turns a plan into the rows of the tables, and writes them: in bulk, in a fixed number of statements.
 
-The rows are made by one pure function, `entries`. A pass copies them into Postgres; `script` prints
-them as SQL.
+The rows are made by pure functions, one a table. A pass copies them into Postgres; `script` prints them
+as SQL.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Container, Iterator, Mapping
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -14,8 +14,7 @@ from reconciler import __version__
 from reconciler.core.plan import Change, Kind, Plan, Row
 from reconciler.ledger.postgres import Transaction
 
-_SKILL_KINDS: Final = (Kind.ENABLED, Kind.DISABLED)
-_ON: Final = (Kind.ENABLED, Kind.SUSPENDED)
+SWITCHED_ON: Final = (Kind.ENABLED, Kind.SUSPENDED)
 
 type_of: Final[Mapping[str, str]] = {
     "id": "int8",
@@ -46,35 +45,22 @@ def column_type(column: str) -> str:
 
 
 class Table(NamedTuple):
-    """Rows for one table."""
+    """Rows for one table; they are made as they are taken, for a backfill has a million."""
 
     name: str
     columns: tuple[str, ...]
-    rows: Sequence[tuple[Any, ...]]
+    rows: Iterator[tuple[Any, ...]]
 
 
-class Entries(NamedTuple):
-    """All that a plan changes in the tables, in the order in which it has to be written."""
+class Numbers(NamedTuple):
+    """How rows refer to one another: by numbers or, in a script, by expressions that find them."""
 
-    ended: Sequence[tuple[Any, datetime, datetime, str, datetime]]
-    """lifecycle id, deleted_at, not_before, time_source, observed_at"""
-    recognised: Sequence[tuple[Any, str | None]]
-    """lifecycle id, and the uid under which it is known from now on"""
-    rebindings: Table
-    """The record that a lifecycle goes on under another uid; it allows the change of uid."""
-    reopenings: Table
-    """The record of a deletion that is withdrawn; it allows that."""
-    lifecycles: Table
-    skill_events: Table
-    suspension_events: Table
-    outdated: Sequence[Any]
-    """The lifecycles whose row in `reconciler_state` is replaced or removed."""
-    state: Table
+    pass_id: Any
+    lifecycle_id: Callable[[Change], Any]
+    ordinal: Callable[[Change, Row], Any]
 
 
-# An id may be a number, or in a script an expression that finds it.
-LifecycleId = Callable[[Change], Any]
-Ordinal = Callable[[Change, Row], Any]
+_WHEN: Final = ("occurred_at", "not_before", "time_source", "observed_at", "pass_id")
 
 
 def pass_record(plan: Plan) -> Table:
@@ -98,90 +84,144 @@ def pass_record(plan: Plan) -> Table:
         "adopted_cluster": plan.adopts_cluster,
         "program_version": __version__,
     }
-    return Table("reconciler_passes", tuple(record), [tuple(record.values())])
+    return Table("reconciler_passes", tuple(record), iter([tuple(record.values())]))
 
 
-def entries(plan: Plan, pass_id: Any, lifecycle_id: LifecycleId, ordinal: Ordinal) -> Entries:
-    """The rows that the plan stands for."""
-    observed_at, cluster_uid = plan.snapshot.observed_at, plan.snapshot.cluster_uid
-    ended, recognised, lifecycles, outdated, state = [], [], [], [], []
-    skill_events, suspension_events, rebindings, reopenings = [], [], [], []
-    for change in plan.changes:
-        lifecycle, id_ = change.lifecycle, lifecycle_id(change)
-        # What ends a lifecycle is explained as what begins it is.
-        end: tuple[Any, ...] = (None,) * 5
-        for row in change.rows:
-            at = row.at
-            event = (at.occurred_at, at.not_before, at.source.value, observed_at, pass_id)
-            who = (id_, lifecycle.name, lifecycle.uid)
-            if row.kind in _SKILL_KINDS:
-                number = 1 if change.begins else ordinal(change, row)
-                skill_events.append((*who, row.skill, row.kind.value, *event, number))
-            elif row.kind is Kind.DELETED:
-                end = event
-            elif row.kind is not Kind.CREATED:
-                number = 1 if change.begins else ordinal(change, row)
-                suspension_events.append((*who, row.kind.value, *event, number))
-        if change.begins:
-            at = change.rows[0].at
-            begin = (at.occurred_at, at.not_before, at.source.value, observed_at, pass_id)
-            facts = (id_, lifecycle.name, lifecycle.org, lifecycle.uid, cluster_uid)
-            lifecycles.append((*facts, *begin, *end))
-        else:
-            outdated.append(id_)
-            if change.ends:
-                ended.append((id_, *end[:4]))
-            if change.recognised or change.rebound_from is not None:
-                recognised.append((id_, lifecycle.uid))
-            if change.rebound_from is not None:
-                rebindings.append((pass_id, id_, change.rebound_from, lifecycle.uid))
-            if change.reopened:
-                reopenings.append((pass_id, id_))
-        if not change.ends:
-            state.append(
-                (
-                    id_,
-                    list(lifecycle.skills),
-                    lifecycle.suspended,
-                    lifecycle.changed_at,
-                    lifecycle.read_at,
-                )
-            )
-    when = ("occurred_at", "not_before", "time_source", "observed_at", "pass_id", "ordinal")
-    return Entries(
-        ended=ended,
-        recognised=recognised,
-        rebindings=Table(
-            "reconciler_rebindings", ("pass_id", "lifecycle_id", "old_uid", "new_uid"), rebindings
-        ),
-        reopenings=Table("reconciler_reopenings", ("pass_id", "lifecycle_id"), reopenings),
-        lifecycles=Table(
-            "tenant_billing_lifecycle",
+def lifecycles(plan: Plan, numbers: Numbers) -> Table:
+    """The lifecycles that begin; with their end, where the deletion was there at first sight."""
+    columns = (
+        *("id", "tenant_name", "zitadel_org_id", "tenant_uid", "cluster_uid"),
+        *("created_at", "created_not_before", "created_time_source"),
+        *("created_observed_at", "created_pass_id"),
+        *("deleted_at", "deleted_not_before", "deleted_time_source"),
+        *("deleted_observed_at", "deleted_pass_id"),
+    )
+    return Table(
+        "tenant_billing_lifecycle",
+        columns,
+        (
             (
-                *("id", "tenant_name", "zitadel_org_id", "tenant_uid", "cluster_uid"),
-                *("created_at", "created_not_before", "created_time_source"),
-                *("created_observed_at", "created_pass_id"),
-                *("deleted_at", "deleted_not_before", "deleted_time_source"),
-                *("deleted_observed_at", "deleted_pass_id"),
-            ),
-            lifecycles,
+                numbers.lifecycle_id(change),
+                change.lifecycle.name,
+                change.lifecycle.org,
+                change.lifecycle.uid,
+                plan.snapshot.cluster_uid,
+                *_when(plan, numbers, change.rows[0]),
+                *(_when(plan, numbers, change.rows[-1]) if change.ends else (None,) * len(_WHEN)),
+            )
+            for change in plan.changes
+            if change.begins
         ),
-        skill_events=Table(
-            "tenant_skill_events",
-            ("lifecycle_id", "tenant_name", "tenant_uid", "skill_id", "event_kind", *when),
-            skill_events,
+    )
+
+
+def skill_events(plan: Plan, numbers: Numbers) -> Table:
+    """The rows of tenant_skill_events."""
+    return _events(plan, numbers, "tenant_skill_events", (Kind.ENABLED, Kind.DISABLED))
+
+
+def suspension_events(plan: Plan, numbers: Numbers) -> Table:
+    """The rows of tenant_suspension_events."""
+    return _events(plan, numbers, "tenant_suspension_events", (Kind.SUSPENDED, Kind.RESUMED))
+
+
+def _events(plan: Plan, numbers: Numbers, table: str, kinds: Container[Kind]) -> Table:
+    of_skills = Kind.ENABLED in kinds
+    subject = ("skill_id",) if of_skills else ()
+    who = ("lifecycle_id", "tenant_name", "tenant_uid", *subject, "event_kind")
+    return Table(
+        table,
+        (*who, *_WHEN, "ordinal"),
+        (
+            (
+                numbers.lifecycle_id(change),
+                change.lifecycle.name,
+                change.lifecycle.uid,
+                *((row.skill,) if of_skills else ()),
+                row.kind.value,
+                *_when(plan, numbers, row),
+                1 if change.begins else numbers.ordinal(change, row),
+            )
+            for change, row in plan.rows()
+            if row.kind in kinds
         ),
-        suspension_events=Table(
-            "tenant_suspension_events",
-            ("lifecycle_id", "tenant_name", "tenant_uid", "event_kind", *when),
-            suspension_events,
+    )
+
+
+def ended(plan: Plan, numbers: Numbers) -> Iterator[tuple[Any, ...]]:
+    """The known lifecycles that end: id, deleted_at, not_before, time_source, observed_at."""
+    for change in plan.changes:
+        if change.ends and not change.begins:
+            yield numbers.lifecycle_id(change), *_when(plan, numbers, change.rows[-1])[:-1]
+
+
+def recognised(plan: Plan, numbers: Numbers) -> Iterator[tuple[Any, str | None]]:
+    """The lifecycles that are known under another uid from now on: id, uid."""
+    for change in plan.changes:
+        if change.recognised or change.rebound_from is not None:
+            yield numbers.lifecycle_id(change), change.lifecycle.uid
+
+
+def rebindings(plan: Plan, numbers: Numbers) -> Table:
+    """The record that a lifecycle goes on under another uid; it allows the change of uid."""
+    return Table(
+        "reconciler_rebindings",
+        ("pass_id", "lifecycle_id", "old_uid", "new_uid"),
+        (
+            (
+                numbers.pass_id,
+                numbers.lifecycle_id(change),
+                change.rebound_from,
+                change.lifecycle.uid,
+            )
+            for change in plan.changes
+            if change.rebound_from is not None
         ),
-        outdated=outdated,
-        state=Table(
-            "reconciler_state",
-            ("lifecycle_id", "skills", "suspended", "changed_at", "read_at"),
-            state,
+    )
+
+
+def reopenings(plan: Plan, numbers: Numbers) -> Table:
+    """The record of a deletion that is withdrawn; it allows that."""
+    return Table(
+        "reconciler_reopenings",
+        ("pass_id", "lifecycle_id"),
+        ((numbers.pass_id, numbers.lifecycle_id(change)) for change in plan.changes if change.reopened),
+    )
+
+
+def outdated(plan: Plan, numbers: Numbers) -> Iterator[Any]:
+    """The lifecycles whose row in reconciler_state is replaced or removed."""
+    return (numbers.lifecycle_id(change) for change in plan.changes if not change.begins)
+
+
+def state(plan: Plan, numbers: Numbers) -> Table:
+    """The new rows of reconciler_state."""
+    return Table(
+        "reconciler_state",
+        ("lifecycle_id", "skills", "suspended", "changed_at", "read_at"),
+        (
+            (
+                numbers.lifecycle_id(change),
+                list(change.lifecycle.skills),
+                change.lifecycle.suspended,
+                change.lifecycle.changed_at,
+                change.lifecycle.read_at,
+            )
+            for change in plan.changes
+            if not change.ends
         ),
+    )
+
+
+def _when(plan: Plan, numbers: Numbers, row: Row) -> tuple[Any, ...]:
+    """The columns of _WHEN, which explain a row."""
+    at = row.at
+    return (
+        at.occurred_at,
+        at.not_before,
+        at.source.value,
+        plan.snapshot.observed_at,
+        numbers.pass_id,
     )
 
 
@@ -232,13 +272,40 @@ def write(transaction: Transaction, plan: Plan) -> int:
     pass_id: int = transaction.value(
         f"INSERT INTO {record.name} ({', '.join(record.columns)}) "
         f"VALUES ({', '.join(f'%s::{column_type(column)}' for column in record.columns)}) RETURNING id",
-        *record.rows[0],
+        *next(record.rows),
     )
     if not plan.changes:
         return pass_id
-    began = [change for change in plan.changes if change.begins]
-    ids = iter(transaction.rows(_NEW_IDS, len(began)) if began else ())
-    new_ids = {change.lifecycle.uid: next(ids)[0] for change in began}
+    numbers = _numbers(transaction, plan, pass_id)
+    # A predecessor ends before its successor takes the name.
+    if ends := list(ended(plan, numbers)):
+        transaction.execute(_END, pass_id, *map(list, zip(*ends, strict=True)))
+    # What an operator decided is on record before it is done: the database asks for it.
+    for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
+        _copy(transaction, record)
+    if reopened := [id_ for _, id_ in reopenings(plan, numbers).rows]:
+        transaction.execute(REOPEN, reopened)
+    if known_now := list(recognised(plan, numbers)):
+        uids = map(list, zip(*known_now, strict=True))
+        transaction.execute(_RECOGNISE, plan.snapshot.cluster_uid, *uids)
+    if old := list(outdated(plan, numbers)):
+        transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", old)
+    for make in (lifecycles, skill_events, suspension_events, state):
+        _copy(transaction, make(plan, numbers))
+    return pass_id
+
+
+def _copy(transaction: Transaction, table: Table) -> None:
+    first = next(table.rows, None)
+    if first is not None:
+        types = [column_type(column) for column in table.columns]
+        transaction.copy(table.name, table.columns, types, chain([first], table.rows))
+
+
+def _numbers(transaction: Transaction, plan: Plan, pass_id: int) -> Numbers:
+    began = [change.lifecycle.uid for change in plan.changes if change.begins]
+    ids = transaction.rows(_NEW_IDS, len(began)) if began else ()
+    new_ids = {uid: id_ for uid, (id_,) in zip(began, ids, strict=True)}
     last = _last_ordinals(transaction, plan)
 
     def lifecycle_id(change: Change) -> int | None:
@@ -246,30 +313,9 @@ def write(transaction: Transaction, plan: Plan) -> int:
 
     def ordinal(change: Change, row: Row) -> int:
         # A subject that the portal's own rows left switched on goes off as number 0.
-        return last.get((change.lifecycle.id, row.skill), 0 if row.kind in _ON else -1) + 1
+        return last.get((change.lifecycle.id, row.skill), 0 if row.kind in SWITCHED_ON else -1) + 1
 
-    made = entries(plan, pass_id, lifecycle_id, ordinal)
-    # A predecessor ends before its successor takes the name.
-    if made.ended:
-        transaction.execute(_END, pass_id, *map(list, zip(*made.ended, strict=True)))
-    for table in (made.rebindings, made.reopenings):
-        _copy(transaction, table)
-    if made.reopenings.rows:
-        transaction.execute(REOPEN, [id_ for _, id_ in made.reopenings.rows])
-    if made.recognised:
-        uids = map(list, zip(*made.recognised, strict=True))
-        transaction.execute(_RECOGNISE, plan.snapshot.cluster_uid, *uids)
-    if made.outdated:
-        transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", made.outdated)
-    for table in (made.lifecycles, made.skill_events, made.suspension_events, made.state):
-        _copy(transaction, table)
-    return pass_id
-
-
-def _copy(transaction: Transaction, table: Table) -> None:
-    if table.rows:
-        types = [column_type(column) for column in table.columns]
-        transaction.copy(table.name, table.columns, types, table.rows)
+    return Numbers(pass_id, lifecycle_id, ordinal)
 
 
 def was_written(transaction: Transaction, pass_id: int) -> bool:
