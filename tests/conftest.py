@@ -87,13 +87,13 @@ class Ran:
     @property
     def report(self) -> dict[str, Any]:
         """The one JSON object of `--output json`."""
-        (line,) = self.out.splitlines()
-        report: dict[str, Any] = json.loads(line)
+        (report,) = self.reports
         return report
 
     @property
     def reports(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
+        # Not splitlines(): a name may hold U+2028, which JSON does not escape.
+        return [json.loads(line) for line in self.out.split("\n") if line]
 
 
 @dataclass

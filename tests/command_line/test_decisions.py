@@ -1,0 +1,124 @@
+"""What an operator may decide once: rebind, reopen, allow deletions, adopt a cluster."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.command_line.snapshots import Json, kubectl_list, snapshot, tenant, write
+from tests.conftest import Command, Ran
+
+Ledger = psycopg.Connection[Any]
+
+
+def rows(ran: Ran) -> list[tuple[str, str, str | None]]:
+    return [(row["kind"], row["tenantName"], row["skillId"]) for row in ran.report["rows"]]
+
+
+@pytest.fixture
+def run(command: Command, tmp_path: Path) -> Any:
+    """A pass over tenants, on a day of December."""
+
+    def run(day: int, *tenants: Json, flags: str = "") -> Ran:
+        file = snapshot(tmp_path, f"202612{day:02}T000000Z", *tenants)
+        return command("run", "--snapshot", file, "--output", "json", *flags.split())
+
+    return run
+
+
+def test_a_tenant_restored_under_a_new_uid_is_billed_no_second_set_up_fee(
+    run: Any, ledger: Ledger
+) -> None:
+    run(1, tenant("ada", "mail", "wiki", uid="old"), tenant("bea"))
+    restored = tenant("ada", "mail", "crm", uid="new", created="2026-12-01T12:00:00Z")
+
+    ran = run(2, restored, tenant("bea"), flags="--rebind")
+
+    assert ran.status == 0
+    assert rows(ran) == [("enabled", "ada", "crm"), ("disabled", "ada", "wiki")]
+    assert ran.report["rebound"] == [{"tenantName": "ada", "tenantUid": "new", "previousUid": "old"}]
+    assert ledger.execute(
+        "SELECT tenant_uid, deleted_at, r.old_uid, r.new_uid, r.pass_id "
+        "FROM tenant_billing_lifecycle l JOIN reconciler_rebindings r ON r.lifecycle_id = l.id"
+    ).fetchall() == [("new", None, "old", "new", 2)]
+    # Alternation holds across the rebinding: the same lifecycle, the next ordinal.
+    assert rows(run(3, tenant("ada", "crm", uid="new"), tenant("bea"))) == [("disabled", "ada", "mail")]
+
+
+def test_a_uid_changes_only_with_a_rebinding_on_record(run: Any, ledger: Ledger) -> None:
+    run(1, tenant("ada"))
+    with pytest.raises(psycopg.errors.RestrictViolation, match="keeps its uid"):
+        ledger.execute("UPDATE tenant_billing_lifecycle SET tenant_uid = 'other'")
+
+
+@pytest.fixture
+def deleted(run: Any) -> Any:
+    """The ledger holds bea for deleted, and she lives, with one skill more."""
+    run(1, tenant("ada"), tenant("bea", "mail"), tenant("cleo"))
+    run(2, tenant("ada"), tenant("cleo"))
+    return [tenant("ada"), tenant("bea", "mail", "wiki"), tenant("cleo")]
+
+
+def test_a_deletion_is_never_withdrawn_by_itself(run: Any, deleted: list[Json]) -> None:
+    ran = run(3, *deleted)
+    assert ran.status == 4
+    assert [one["tenantName"] for one in ran.report["quarantined"]] == ["bea"]
+    assert rows(ran) == []
+
+
+def test_reopen_withdraws_a_deletion_and_keeps_it_on_record(
+    run: Any, deleted: list[Json], ledger: Ledger
+) -> None:
+    ran = run(3, *deleted, flags="--reopen bea")
+
+    assert ran.status == 0
+    assert rows(ran) == [("enabled", "bea", "wiki")]
+    # Nobody could read her since the pass before the one that missed her.
+    assert ran.report["rows"][0]["notBefore"] == "2026-12-01T00:00:00Z"
+    (withdrawn,) = ledger.execute(
+        "SELECT l.deleted_at, r.deleted_at::date::text, r.deleted_time_source, r.deleted_pass_id, "
+        "r.pass_id FROM reconciler_reopenings r JOIN tenant_billing_lifecycle l ON l.id = r.lifecycle_id"
+    ).fetchall()
+    assert withdrawn == (None, "2026-12-02", "observed", 2, 3)
+    assert rows(run(4, *deleted)) == []
+
+
+def test_there_is_nothing_to_reopen_of_a_tenant_that_was_never_deleted(
+    run: Any, deleted: list[Json]
+) -> None:
+    ran = run(3, *deleted, flags="--reopen ada")
+    assert (ran.status, ran.out) == (3, "")
+    assert '--reopen "ada"' in ran.err
+
+
+def test_an_end_is_withdrawn_only_with_a_reopening_on_record(
+    run: Any, deleted: list[Json], ledger: Ledger
+) -> None:
+    del run, deleted
+    with pytest.raises(psycopg.errors.RestrictViolation, match="has ended"):
+        ledger.execute("UPDATE tenant_billing_lifecycle SET deleted_at = NULL WHERE tenant_name = 'bea'")
+
+
+@pytest.mark.parametrize(("allowed", "status"), [(2, 3), (3, 0)])
+def test_so_many_deletions_are_let_through_as_an_operator_allows(
+    run: Any, allowed: int, status: int
+) -> None:
+    run(1, *(tenant(name) for name in "abcd"))
+    assert run(2, tenant("a"), flags=f"--allow-deletions {allowed}").status == status
+
+
+def test_a_file_of_another_cluster_is_refused_unless_it_is_adopted(
+    command: Command, tmp_path: Path, ledger: Ledger
+) -> None:
+    file = write(tmp_path / "tenants-20261201T000000Z.json", kubectl_list(tenant("ada")))
+    assert command("run", "--snapshot", file, "--cluster-uid", "one").status == 0
+
+    refused = command("run", "--snapshot", file, "--cluster-uid", "two")
+    assert refused.status == 3
+    assert "one" in refused.err
+    assert "two" in refused.err
+
+    assert command("run", "--snapshot", file, "--cluster-uid", "two", "--adopt-cluster").status == 0
+    passes = ledger.execute("SELECT cluster_uid, adopted_cluster FROM reconciler_passes ORDER BY id")
+    assert passes.fetchall() == [("one", False), ("two", True)]

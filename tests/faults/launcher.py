@@ -1,0 +1,14 @@
+"""The command as a process, except that its clock is a script's: FAULTS_NOW."""
+
+import os
+import sys
+from datetime import datetime
+
+from reconciler.cli import main
+from reconciler.sources.cluster import ClusterSource
+
+if __name__ == "__main__":
+    scripted = datetime.fromisoformat(os.environ["FAULTS_NOW"])
+    defaults = ClusterSource.__init__.__kwdefaults__
+    defaults["now"] = lambda: scripted
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""A database in which the portal's Phase 1 made and filled the tables is adopted, not filled again."""
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.command_line.snapshots import snapshot, tenant
+from tests.conftest import Command, Ran
+
+PORTAL = """
+CREATE TABLE tenant_billing_lifecycle (
+    tenant_name text PRIMARY KEY, zitadel_org_id text NOT NULL,
+    created_at timestamptz NOT NULL, deleted_at timestamptz);
+CREATE TABLE tenant_skill_events (
+    id bigserial PRIMARY KEY, tenant_name text NOT NULL, skill_id text NOT NULL,
+    event_kind text NOT NULL, occurred_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE tenant_suspension_events (
+    id bigserial PRIMARY KEY, tenant_name text NOT NULL,
+    event_kind text NOT NULL, occurred_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE platform_pricing (
+    id int PRIMARY KEY, tenant_monthly_fee_chf numeric(10,2) NOT NULL,
+    tenant_setup_fee_chf numeric(10,2) NOT NULL, threema_message_chf numeric(10,5) NOT NULL,
+    vat_rate_chli numeric(5,2) NOT NULL);
+INSERT INTO tenant_billing_lifecycle VALUES
+    ('ada', 'org-1', '2026-01-01Z', NULL), ('bea', 'org-1', '2026-01-02Z', NULL),
+    ('cleo', 'org-1', '2026-01-03Z', NULL), ('gone', 'org-1', '2026-01-01Z', '2026-01-05Z');
+INSERT INTO tenant_skill_events (tenant_name, skill_id, event_kind, occurred_at) VALUES
+    ('ada', 'mail', 'enabled', '2026-01-01Z'), ('ada', 'wiki', 'enabled', '2026-01-01Z'),
+    ('ada', 'wiki', 'disabled', '2026-01-04Z'),
+    ('bea', 'mail', 'enabled', '2026-01-02Z'), ('bea', 'mail', 'enabled', '2026-01-03Z'),
+    ('gone', 'mail', 'enabled', '2026-01-01Z');
+INSERT INTO tenant_suspension_events (tenant_name, event_kind, occurred_at) VALUES
+    ('cleo', 'suspended', '2026-01-06Z');
+INSERT INTO platform_pricing VALUES (1, 49, 199, 0.03, 8.10);
+"""
+
+FIXED = {
+    "tenant_billing_lifecycle": "tenant_name, zitadel_org_id, created_at, deleted_at",
+    "tenant_skill_events": "id, tenant_name, skill_id, event_kind, occurred_at",
+    "tenant_suspension_events": "id, tenant_name, event_kind, occurred_at",
+    "platform_pricing": "id, tenant_monthly_fee_chf, tenant_setup_fee_chf, threema_message_chf, "
+    "vat_rate_chli",
+}
+
+SAME = (
+    tenant("ada", "mail", created="2026-01-01T00:00:00Z"),
+    tenant("bea", "mail", created="2026-01-02T00:00:00Z"),
+    tenant("cleo", suspend=True, created="2026-01-03T00:00:00Z"),
+)
+
+
+@pytest.fixture
+def portal(database: str, tmp_path: Path) -> Command:
+    """The command, on the portal's database."""
+    with psycopg.connect(database) as connection:
+        connection.execute(PORTAL)
+    return Command(tmp_path, settings={"RECONCILER_DATABASE_URL": database})
+
+
+def run(portal: Command, day: int, *tenants: dict[str, Any], flags: str = "") -> Ran:
+    file = snapshot(portal.folder, f"202602{day:02}T000000Z", *tenants)
+    return portal("run", "--snapshot", file, "--output", "json", *flags.split())
+
+
+def kinds(ran: Ran) -> list[tuple[str, str, str | None]]:
+    return [(row["kind"], row["tenantName"], row["skillId"]) for row in ran.report["rows"]]
+
+
+def rows_of_the_portal(url: str) -> dict[str, list[Any]]:
+    with psycopg.connect(url) as connection:
+        return {
+            table: connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1").fetchall()  # noqa: S608
+            for table, columns in FIXED.items()
+        }
+
+
+def test_the_first_pass_recognises_what_the_portal_wrote(portal: Command, database: str) -> None:
+    before = rows_of_the_portal(database)
+
+    ran = run(portal, 1, *SAME)
+
+    assert (ran.status, kinds(ran)) == (0, [])
+    assert rows_of_the_portal(database) == before
+    with psycopg.connect(database) as connection:
+        assert connection.execute(
+            "SELECT tenant_name, tenant_uid FROM tenant_billing_lifecycle ORDER BY 1"
+        ).fetchall() == [
+            ("ada", "uid-of-ada"),
+            ("bea", "uid-of-bea"),
+            ("cleo", "uid-of-cleo"),
+            ("gone", None),
+        ]
+        events = connection.execute(
+            "SELECT lifecycle_id, tenant_uid, pass_id, ordinal FROM tenant_skill_events"
+        )
+        assert set(events.fetchall()) == {(None, None, None, None)}
+
+
+def test_only_true_differences_are_written(portal: Command) -> None:
+    after = (
+        tenant("ada", "wiki", created="2026-01-01T00:00:00Z"),
+        tenant("bea", "mail", created="2026-01-02T00:00:00Z"),
+        tenant("cleo", created="2026-01-03T00:00:00Z"),
+        tenant("gone", "mail", created="2026-01-10T00:00:00Z"),
+    )
+    planned = run(portal, 1, *after, flags="--dry-run")
+    ran = run(portal, 1, *after)
+    expected = [
+        ("enabled", "ada", "wiki"),
+        ("disabled", "ada", "mail"),
+        ("resumed", "cleo", None),
+        ("created", "gone", None),
+        ("enabled", "gone", "mail"),
+    ]
+    assert kinds(ran) == expected
+    assert planned.report["rows"] == [
+        {**row, "tenantUid": row["tenantUid"]} for row in ran.report["rows"]
+    ]
+    assert kinds(run(portal, 2, *after)) == []
+    # And from there on as ever.
+    assert kinds(run(portal, 3, *SAME, after[3])) == [
+        ("enabled", "ada", "mail"),
+        ("disabled", "ada", "wiki"),
+        ("suspended", "cleo", None),
+    ]
+
+
+def test_a_history_that_contradicts_itself_is_reported_and_stops_nothing(portal: Command) -> None:
+    ran = run(portal, 1, *SAME)
+    assert ran.status == 0
+    assert "bea mail enabled without its opposite before it" in ran.err
+
+
+def test_a_tenant_of_the_portal_that_is_gone_ends(portal: Command) -> None:
+    assert kinds(run(portal, 1, *SAME[:2])) == [("deleted", "cleo", None)]
+
+
+def test_the_portals_rows_may_be_told_like_all_others(portal: Command) -> None:
+    run(portal, 1, *SAME)
+    told = portal("history", "bea").out
+    assert told.count("written by the portal") == 3  # her creation, and twice the same skill
+
+
+def test_after_the_adoption_nobody_writes_like_the_portal(portal: Command, database: str) -> None:
+    run(portal, 1, *SAME)
+    with (
+        psycopg.connect(database) as connection,
+        pytest.raises(psycopg.errors.CheckViolation),
+    ):
+        connection.execute(
+            "INSERT INTO tenant_skill_events (tenant_name, skill_id, event_kind) "
+            "VALUES ('ada', 'x', 'enabled')"
+        )
