@@ -1,7 +1,6 @@
 """`reconciler run`: one pass over the cluster, or one over each snapshot file."""
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,12 +16,12 @@ from reconciler.commands.wiring import (
 from reconciler.core.plan import Decisions
 from reconciler.errors import UsageError
 from reconciler.ledger.books import DryLedger, Ledger
+from reconciler.modes.replay import replay
 from reconciler.output.text import Progress
-from reconciler.passes import Source, run_pass
+from reconciler.passes import Pass, Source, run_pass
 from reconciler.settings import Settings, load
+from reconciler.sources.cluster import ClusterSource
 from reconciler.sources.files import FileSource, file_sources
-
-log = logging.getLogger(__name__)
 
 
 def run(
@@ -45,6 +44,8 @@ def run(
     if detailed_exitcode and not dry_run:
         raise UsageError("--detailed-exitcode tells what a --dry-run found; give both")
     sources = _sources(settings, snapshot, observed_at, progress)
+    if reopen and len(sources) > 1:
+        raise UsageError("--reopen decides about one snapshot, not about several")
     allowed = limits(settings, allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
     decisions = Decisions(rebind=rebind, reopen=frozenset(reopen))
     statuses = []
@@ -52,12 +53,13 @@ def run(
     with open_database(settings) as database:
         ledger = DryLedger(database) if dry_run else Ledger(database)
         ledger.prepare()
-        for number, source in enumerate(sources, start=1):
+
+        def one_pass(source: Source) -> Pass:
             if len(sources) > 1:
-                progress(f"snapshot {number} of {len(sources)}")
-                if _is_in_already(source, ledger):
-                    continue
-            done = run_pass(source, ledger, allowed, decisions)
+                progress(f"snapshot {sources.index(source) + 1} of {len(sources)}")
+            return run_pass(source, ledger, allowed, decisions)
+
+        for done in _passes(sources, ledger, one_pass):
             progress("")
             print_pass(done, output, dry_run=dry_run)
             statuses.append(exit_status(done, settings.quarantine_exit))
@@ -68,7 +70,7 @@ def run(
 
 def _sources(
     settings: Settings, snapshot: Sequence[str], observed_at: str | None, progress: Progress
-) -> Sequence[Source]:
+) -> Sequence[ClusterSource] | Sequence[FileSource]:
     if not snapshot:
         if observed_at is not None:
             raise UsageError("--observed-at dates a --snapshot; a cluster is looked at now")
@@ -83,10 +85,12 @@ def _sources(
     )
 
 
-def _is_in_already(source: Source, ledger: Ledger | DryLedger) -> bool:
-    """Whether one of several snapshots is not newer than the last pass, and so is skipped."""
-    last = ledger.last_instant()
-    if not isinstance(source, FileSource) or last is None or source.observed_at > last:
-        return False
-    log.info("skipped %s: not newer than the last pass (%s)", source.name, f"{last:%Y-%m-%dT%H:%M:%SZ}")
-    return True
+def _passes(
+    sources: Sequence[ClusterSource] | Sequence[FileSource],
+    ledger: Ledger | DryLedger,
+    one_pass: Callable[[Source], Pass],
+) -> Iterable[Pass]:
+    if len(sources) == 1:
+        return (one_pass(source) for source in sources)
+    kept = [source for source in sources if isinstance(source, FileSource)]
+    return replay(kept, ledger.last_instant, one_pass)
