@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS reconciler_passes (
     events_inserted            integer NOT NULL CHECK (events_inserted >= 0),
     suspension_events_inserted integer NOT NULL CHECK (suspension_events_inserted >= 0),
     quarantined                jsonb NOT NULL DEFAULT '[]',
-    held                       jsonb NOT NULL DEFAULT '[]',
+    held_back                  jsonb NOT NULL DEFAULT '[]',
     adopted_cluster            boolean NOT NULL DEFAULT false,
     program_version            text NOT NULL
 );
@@ -43,7 +43,7 @@ COMMENT ON COLUMN reconciler_passes.lifecycle_deleted IS 'Lifecycles that the pa
 COMMENT ON COLUMN reconciler_passes.events_inserted IS 'Rows in tenant_skill_events.';
 COMMENT ON COLUMN reconciler_passes.suspension_events_inserted IS 'Rows in tenant_suspension_events.';
 COMMENT ON COLUMN reconciler_passes.quarantined IS 'The tenants that could not be read or need a decision: [{"tenantName", "reason"}].';
-COMMENT ON COLUMN reconciler_passes.held IS 'The deletions that the brake held back: [{"tenantName", "tenantUid"}].';
+COMMENT ON COLUMN reconciler_passes.held_back IS 'The deletions that the brake held back: [{"tenantName", "tenantUid"}].';
 COMMENT ON COLUMN reconciler_passes.adopted_cluster IS 'True where an operator let this cluster continue the one before.';
 COMMENT ON COLUMN reconciler_passes.program_version IS 'The version of the reconciler that wrote it.';
 
@@ -167,13 +167,15 @@ CREATE TABLE IF NOT EXISTS reconciler_state (
     skills       text[] NOT NULL,
     suspended    boolean NOT NULL,
     changed_at   timestamptz NOT NULL,
-    read_at      timestamptz
+    read_at      timestamptz,
+    held         boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE reconciler_state IS 'What the ledger last said of each live tenant: one row each, written with the events and rebuilt from them at any time (reconciler_derived_state()).';
 COMMENT ON COLUMN reconciler_state.lifecycle_id IS 'The live lifecycle.';
 COMMENT ON COLUMN reconciler_state.skills IS 'The skills that are enabled, sorted by code point.';
 COMMENT ON COLUMN reconciler_state.suspended IS 'Whether it is suspended.';
 COMMENT ON COLUMN reconciler_state.changed_at IS 'Instant of the snapshot of its last row; no later row may lie before.';
+COMMENT ON COLUMN reconciler_state.held IS 'It was not in the last snapshot, and its deletion is held back until an operator decides.';
 COMMENT ON COLUMN reconciler_state.read_at IS 'When the last pass that could read the tenant asked for it; null: the last pass of all could.';
 
 CREATE OR REPLACE FUNCTION reconciler_derived_state(lifecycles bigint[] DEFAULT NULL)

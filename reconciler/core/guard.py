@@ -5,8 +5,6 @@ leave something out.
 """
 
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,10 +12,8 @@ from msgspec.structs import replace
 from reconciler.core.plan import Change, Plan, unread
 from reconciler.core.reading import shown
 from reconciler.core.tenant import KnownState
+from reconciler.core.times import CLOCK_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused
-
-CLOCK_TOLERANCE: Final = timedelta(seconds=5)
-"""How far a snapshot's instant may lie before the last pass."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -92,15 +88,19 @@ def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     live = len(known.live) + len(known.adopted)
     usual = max(limits.brake_floor, live * limits.brake_percent / 100)
     too_many = len(weak) > usual or (live > 1 and len(weak) > live / 2)
-    if not weak or not (too_many or plan.snapshot.size == 0):
+    # Once on, the brake stays on until an operator decides, or the tenants are back.
+    is_on = any(change.lifecycle.held for change in weak)
+    if not weak or not (too_many or is_on or plan.snapshot.size == 0):
         return plan
     if limits.allow_deletions is not None and len(weak) <= limits.allow_deletions:
         return plan
-    rest = _without(plan, known, lambda change: change.weak)
+    rest = _without(plan, known, lambda change: change.weak, held=True)
     return replace(rest, held=tuple(change.lifecycle for change in weak))
 
 
-def _without(plan: Plan, known: KnownState, withheld: Callable[[Change], bool]) -> Plan:
+def _without(
+    plan: Plan, known: KnownState, withheld: Callable[[Change], bool], *, held: bool = False
+) -> Plan:
     """Leaves changes out, with the successors that wait for them; who stays live stays frozen."""
     out = [change for change in plan.changes if withheld(change)]
     names = {change.lifecycle.name for change in out}
@@ -109,5 +109,5 @@ def _without(plan: Plan, known: KnownState, withheld: Callable[[Change], bool]) 
         if change.lifecycle.name not in names:
             changes.append(change)
         elif not change.begins:
-            changes.extend(unread(change.lifecycle, known))
+            changes.extend(unread(change.lifecycle, known, held=held))
     return replace(plan, changes=tuple(changes))

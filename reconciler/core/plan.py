@@ -29,7 +29,7 @@ from msgspec.structs import replace
 
 from reconciler.core.reading import shown
 from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
-from reconciler.core.times import Moment, TimeSource, moment
+from reconciler.core.times import CLOCK_TOLERANCE, Moment, TimeSource, moment
 from reconciler.errors import Refused, SnapshotError
 
 
@@ -113,13 +113,12 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
     """
     _check_identities(snapshot)
     _check_reopenings(snapshot, known, decisions)
-    if known.last_pass and known.last_pass.observed_at > snapshot.observed_at:
-        # Two clocks may differ by a moment; the ledger's instants never run backwards.
-        snapshot = replace(snapshot, observed_at=known.last_pass.observed_at)
+    snapshot = _placed(snapshot, known)
     changes: list[Change] = []
     quarantined = list(snapshot.unreadable)
     unseen = {lifecycle.name: lifecycle for lifecycle in known.lifecycles}
     left: set[str] = set()
+    present = {tenant.uid for tenant in snapshot.tenants}
 
     def leave(lifecycle: Lifecycle) -> None:
         """It could not be read: the next interval reaches back to the last pass that could."""
@@ -153,8 +152,8 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
         elif tenant.uid in known.gone:
             if tenant.deleted_at is None:
                 set_aside(tenant, "metadata.uid: the ledger holds it for deleted, and it lives")
-        elif tenant.name in left:
-            set_aside(tenant, "metadata.name: belongs to another uid, which cannot be read now")
+        elif tenant.name in left or (tenant.name in unseen and unseen[tenant.name].uid in present):
+            set_aside(tenant, "metadata.name: the ledger knows it of another uid, which is not gone")
         else:
             predecessor = unseen.pop(tenant.name, None)
             if predecessor is not None:
@@ -163,16 +162,16 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
     changes.extend(_ended(lifecycle, snapshot, known) for lifecycle in unseen.values())
     # Stable: a predecessor stays before its successor.
     changes.sort(key=lambda change: change.lifecycle.name)
-    quarantined.sort(key=lambda unreadable: (unreadable.name or "", unreadable.uid or ""))
+    quarantined.sort(key=lambda one: (one.name or "", one.uid or "", one.reason))
     return Plan(snapshot=snapshot, changes=tuple(changes), quarantined=tuple(quarantined))
 
 
-def unread(lifecycle: Lifecycle, known: KnownState) -> Sequence[Change]:
-    """Remembers when the lifecycle could last be read, if that is not remembered yet."""
-    if lifecycle.read_at is not None:
+def unread(lifecycle: Lifecycle, known: KnownState, *, held: bool = False) -> Sequence[Change]:
+    """Remembers when the lifecycle could last be read, and that it is held, if that is new."""
+    if lifecycle.read_at is not None and lifecycle.held >= held:
         return ()
-    read_at = _since(lifecycle, known)
-    return (Change(lifecycle=replace(lifecycle, read_at=read_at)),)
+    since = _since(lifecycle, known)
+    return (Change(lifecycle=replace(lifecycle, read_at=since, held=held or lifecycle.held)),)
 
 
 def outcome(plan: Plan, known: KnownState) -> KnownState:
@@ -199,9 +198,23 @@ def outcome(plan: Plan, known: KnownState) -> KnownState:
             asked_at=snapshot.asked_at,
             observed_at=snapshot.observed_at,
         ),
-        cluster_uid=snapshot.cluster_uid or known.cluster_uid,
-        cluster_version=snapshot.resource_version or known.cluster_version,
+        cluster_uid=snapshot.cluster_uid,
+        cluster_version=(
+            snapshot.resource_version or known.cluster_version
+            if snapshot.cluster_uid == known.cluster_uid
+            else snapshot.resource_version
+        ),
     )
+
+
+def _placed(snapshot: Snapshot, known: KnownState) -> Snapshot:
+    """The snapshot in the ledger's cluster and time, where it does not say otherwise itself."""
+    observed_at, last = snapshot.observed_at, known.last_pass
+    if last and last.observed_at - CLOCK_TOLERANCE <= observed_at < last.observed_at:
+        # Two clocks may differ by a moment; the ledger's instants never run backwards.
+        observed_at = last.observed_at
+    cluster_uid = snapshot.cluster_uid or known.cluster_uid
+    return replace(snapshot, observed_at=observed_at, cluster_uid=cluster_uid)
 
 
 def _begun(tenant: Tenant, snapshot: Snapshot, predecessor: Lifecycle | None) -> Change:
@@ -272,6 +285,7 @@ def _continued(
                 suspended=tenant.suspended,
                 changed_at=snapshot.observed_at if rows else lifecycle.changed_at,
                 read_at=None,
+                held=False,
             ),
             rows=rows,
             recognised=lifecycle.uid is None,
@@ -291,6 +305,7 @@ def _ended(
 ) -> Change:
     """The end of a lifecycle: its deletion was seen (`tenant`), or only that it is not there."""
     since, until = _since(lifecycle, known), snapshot.observed_at
+    uid = lifecycle.uid or (tenant.uid if tenant else None)
     if tenant is not None and tenant.deleted_at is not None:
         at = moment(tenant.deleted_at, TimeSource.DELETION, since=since, until=until)
     elif successor is not None:
@@ -298,9 +313,10 @@ def _ended(
     else:
         at = Moment.observed(since, until)
     return Change(
-        lifecycle=lifecycle,
+        lifecycle=replace(lifecycle, uid=uid),
         rows=(Row(Kind.DELETED, at.not_earlier(lifecycle.changed_at)),),
         ends=True,
+        recognised=lifecycle.uid != uid,
         weak=tenant is None,
     )
 

@@ -8,8 +8,8 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
@@ -17,9 +17,7 @@ from msgspec import Raw, Struct
 from reconciler.core.evidence import NOTHING, read_evidence
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Tenant, Unreadable
-
-CLOCK_TOLERANCE: Final = timedelta(seconds=5)
-"""How far a creation may lie after the snapshot's instant before it counts as unreadable."""
+from reconciler.core.times import CLOCK_TOLERANCE
 
 # Longer than Kubernetes allows is not what an API server said.
 LONGEST_NAME: Final = 253
@@ -31,6 +29,7 @@ LONGEST_LABEL: Final = 63
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 25_000))
 
 _UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE = (*_UNDECODABLE, ValueError, TypeError, AttributeError)
 
 
 class NotTheList(Exception):
@@ -154,9 +153,11 @@ def read_tenant(item: Raw | bytes, observed_at: datetime, dialect: Dialect) -> T
     try:
         resource = _decode_resource(item)
     except _UNDECODABLE as error:
-        return _undecodable(item, f"cannot be decoded: {error}")
-    if resource.kind not in (None, dialect.kind):
-        raise NotTheList(f"it holds a {shown(resource.kind)}, not only {dialect.kind}")
+        try:
+            resource = msgspec.convert(_lenient(item), _Resource)
+        except _UNREADABLE:
+            return Unreadable(uid=None, name=None, reason=f"cannot be decoded: {error}")
+    _check_kind(resource, dialect)
     try:
         return _tenant(resource, observed_at, dialect)
     except _Malformed as problem:
@@ -231,6 +232,9 @@ def _skills(packages: Any) -> tuple[str, ...]:
     for position, package in enumerate(packages):
         if not isinstance(package, str) or not package or "\0" in package:
             _text(package, f"spec.packages[{position}]", required=False)
+    if not _is_text("".join(packages)):
+        for position, package in enumerate(packages):
+            _text(package, f"spec.packages[{position}]")
     return tuple(sorted({sys.intern(package) for package in packages}))
 
 
@@ -246,9 +250,18 @@ def _text(value: Any, field: str, longest: int | None = None, *, required: bool 
         raise _Malformed(f"{field}: {shown(value)} contains a NUL")
     if longest is not None and len(value.encode(errors="replace")) > longest:
         raise _Malformed(f"{field}: {shown(value)} is longer than the {longest} bytes of Kubernetes")
-    if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-        raise _Malformed(f"{field}: {shown(value)} contains half a surrogate pair")
+    if not _is_text(value):
+        raise _Malformed(f"{field}: {shown(value)} is no Unicode text")
     return value
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: it contains no half of a surrogate pair."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _time(value: Any, field: str) -> datetime:
@@ -261,33 +274,39 @@ def _time(value: Any, field: str) -> datetime:
 
 
 def _decode_lenient_list(body: bytes, problem: str) -> _List:
-    """Gives what one item holds against msgspec (half a surrogate pair) to that item alone.
+    """Leaves what one item holds against msgspec (half a surrogate pair, no UTF-8) to that item.
 
     Raises NotTheList with `problem` where the standard library cannot read it either.
     """
     if not body.strip():
         raise NotTheList("empty")
     try:
-        document = json.loads(body.decode(errors="replace"))
-        items = [Raw(json.dumps(item).encode()) for item in document.pop("items")]
+        document = _lenient(body)
+        items = [Raw(json.dumps(item).encode()) for item in document.pop("items", ())]
         return msgspec.convert({**document, "items": items}, _List)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-        msgspec.ValidationError,
-    ):
+    except _UNREADABLE:
         raise NotTheList(problem) from None
 
 
-def _undecodable(item: Raw | bytes, problem: str) -> Unreadable:
-    try:
-        metadata = json.loads(bytes(item).decode(errors="replace"))["metadata"]
-        return Unreadable(**_who(msgspec.convert(metadata, _Metadata)), reason=problem)
-    except (ValueError, TypeError, KeyError, RecursionError, msgspec.ValidationError):
-        return Unreadable(uid=None, name=None, reason=problem)
+def _lenient(text: Raw | bytes) -> dict[str, Any]:
+    """As JSON, with halves of surrogate pairs where the text is no text; they are found later on."""
+    document = json.loads(bytes(text).decode(errors="surrogateescape"))
+    metadata = document.get("metadata")
+    if isinstance(metadata, dict):
+        # Evidence that nobody may need, and that would have to be bytes again.
+        metadata.pop("managedFields", None)
+    if not isinstance(document.get("items", []), list):
+        raise TypeError("items")
+    return cast(dict[str, Any], document)
+
+
+def _check_kind(resource: _Resource, dialect: Dialect) -> None:
+    """Raises NotTheList for a resource of another kind, or of another group."""
+    if resource.kind not in (None, dialect.kind):
+        raise NotTheList(f"it holds a resource of kind {_found(resource.kind)}, not only {dialect.kind}")
+    group = resource.api_version
+    if group is not None and not (isinstance(group, str) and group.startswith(f"{dialect.group}/")):
+        raise NotTheList(f"it holds a resource of apiVersion {_found(group)}, not of {dialect.group}")
 
 
 def _who(metadata: object) -> dict[str, str | None]:

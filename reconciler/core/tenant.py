@@ -75,6 +75,8 @@ class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
     """The snapshot's instant of its last row: no later row of it may lie before."""
     read_at: datetime | None = None
     """When the last pass that could read the tenant asked for it; None: the last pass of all could."""
+    held: bool = False
+    """It was not in the last snapshot, and its deletion is held back until an operator decides."""
 
 
 class LastPass(Struct, frozen=True, kw_only=True):

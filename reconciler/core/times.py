@@ -5,10 +5,14 @@ between the two happened between the two. Evidence is believed where it says the
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
+
+CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+"""How far two clocks may be apart before one of them is not believed."""
 
 
 class TimeSource(StrEnum):

@@ -24,21 +24,24 @@ FROM reconciler_passes ORDER BY id DESC LIMIT 1
 
 _LIVE = """
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
-       s.skills, s.suspended, s.changed_at, s.read_at
+       s.skills, s.suspended, s.changed_at, s.read_at, s.held
 FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
 WHERE l.deleted_at IS NULL
 """
 
 _GONE = """
 WITH ended AS (
-    SELECT DISTINCT ON (tenant_uid)
-           id, tenant_uid, tenant_name, zitadel_org_id, created_at, deleted_not_before
-    FROM tenant_billing_lifecycle
-    WHERE deleted_at IS NOT NULL AND tenant_uid = ANY(%s)
-    ORDER BY tenant_uid, id DESC
+    -- Rows of the portal have no uid: its tenant is the one of that name which is older than their end.
+    SELECT DISTINCT ON (new.uid) l.id, new.uid, l.tenant_name, l.zitadel_org_id, l.created_at,
+           coalesce(l.deleted_not_before, l.deleted_at) AS read_at
+    FROM unnest(%s::text[], %s::text[], %s::timestamptz[]) AS new (uid, name, created_at)
+    JOIN tenant_billing_lifecycle l ON l.deleted_at IS NOT NULL AND (
+        l.tenant_uid = new.uid
+        OR (l.tenant_uid IS NULL AND l.tenant_name = new.name AND l.deleted_at >= new.created_at))
+    ORDER BY new.uid, l.id DESC
 )
-SELECT e.id, e.tenant_uid, e.tenant_name, e.zitadel_org_id, e.created_at,
-       s.skills, s.suspended, s.changed_at, e.deleted_not_before
+SELECT e.id, e.uid, e.tenant_name, e.zitadel_org_id, e.created_at,
+       s.skills, s.suspended, s.changed_at, e.read_at, false
 FROM ended e
 JOIN reconciler_derived_state((SELECT coalesce(array_agg(id), '{}') FROM ended)) s
   ON s.lifecycle_id = e.id
@@ -63,7 +66,7 @@ SELECT NULL::bigint, NULL::text, l.tenant_name, l.zitadel_org_id, l.created_at,
        coalesce((SELECT is_on FROM suspension s WHERE s.tenant_name = l.tenant_name), false),
        least(greatest(l.created_at, (SELECT max(occurred_at) FROM event e
                                      WHERE e.tenant_name = l.tenant_name)), now()),
-       NULL::timestamptz
+       NULL::timestamptz, false
 FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL
 """
 
@@ -94,8 +97,13 @@ def known_state(transaction: Transaction, snapshot: Snapshot) -> KnownState:
 
 def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Mapping[str, Lifecycle]:
     """The last lifecycles of the tenants in the snapshot that have ended, as they were then."""
-    new = [tenant.uid for tenant in snapshot.tenants if tenant.uid not in known.live]
-    ended = map(_lifecycle, transaction.rows(_GONE, new) if new else ())
+    new = [
+        (tenant.uid, tenant.name, tenant.created_at)
+        for tenant in snapshot.tenants
+        if tenant.uid not in known.live and tenant.name not in known.adopted
+    ]
+    rows = transaction.rows(_GONE, *map(list, zip(*new, strict=True))) if new else ()
+    ended = map(_lifecycle, rows)
     return {lifecycle.uid: lifecycle for lifecycle in ended if lifecycle.uid is not None}
 
 
@@ -107,7 +115,7 @@ def portal_state(transaction: Transaction) -> KnownState:
 
 
 def _lifecycle(row: Sequence[Any]) -> Lifecycle:
-    id_, uid, name, org, created_at, skills, suspended, changed_at, read_at = row
+    id_, uid, name, org, created_at, skills, suspended, changed_at, read_at, held = row
     return Lifecycle(
         id=id_,
         uid=uid,
@@ -118,6 +126,7 @@ def _lifecycle(row: Sequence[Any]) -> Lifecycle:
         suspended=suspended,
         changed_at=changed_at,
         read_at=read_at,
+        held=held,
     )
 
 

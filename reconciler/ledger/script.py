@@ -50,14 +50,6 @@ def script(plan: Plan, last_pass: LastPass | None) -> Iterator[str]:
     )
     yield from _inserts(pass_record(plan))
     numbers = Numbers(_Expression(_THIS_PASS), _lifecycle_id, _ordinal)
-    for id_, at, not_before, source, observed_at in ended(plan, numbers):
-        yield (
-            f"UPDATE tenant_billing_lifecycle SET deleted_at = {_literal(at, 'timestamptz')}, "
-            f"deleted_not_before = {_literal(not_before, 'timestamptz')}, "
-            f"deleted_time_source = {_literal(source, 'text')}, "
-            f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
-            f"deleted_pass_id = {_THIS_PASS} WHERE id = {id_};"
-        )
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         yield from _inserts(record)
     for _, id_ in reopenings(plan, numbers).rows:
@@ -67,6 +59,14 @@ def script(plan: Plan, last_pass: LastPass | None) -> Iterator[str]:
         yield (
             f"UPDATE tenant_billing_lifecycle SET tenant_uid = {_literal(uid, 'text')}, "
             f"cluster_uid = coalesce({cluster}, cluster_uid) WHERE id = {id_};"
+        )
+    for id_, at, not_before, source, observed_at in ended(plan, numbers):
+        yield (
+            f"UPDATE tenant_billing_lifecycle SET deleted_at = {_literal(at, 'timestamptz')}, "
+            f"deleted_not_before = {_literal(not_before, 'timestamptz')}, "
+            f"deleted_time_source = {_literal(source, 'text')}, "
+            f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
+            f"deleted_pass_id = {_THIS_PASS} WHERE id = {id_};"
         )
     for id_ in outdated(plan, numbers):
         yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"

@@ -27,7 +27,8 @@ type_of: Final[Mapping[str, str]] = {
     "adopted_cluster": "bool",
     "skills": "text[]",
     "quarantined": "jsonb",
-    "held": "jsonb",
+    "held_back": "jsonb",
+    "held": "bool",
     "tenants_examined": "int4",
     "lifecycle_inserted": "int4",
     "lifecycle_deleted": "int4",
@@ -80,7 +81,7 @@ def pass_record(plan: Plan) -> Table:
         "quarantined": _json(
             [{"tenantName": one.name, "reason": one.reason} for one in plan.quarantined]
         ),
-        "held": _json([{"tenantName": one.name, "tenantUid": one.uid} for one in plan.held]),
+        "held_back": _json([{"tenantName": one.name, "tenantUid": one.uid} for one in plan.held]),
         "adopted_cluster": plan.adopts_cluster,
         "program_version": __version__,
     }
@@ -198,7 +199,7 @@ def state(plan: Plan, numbers: Numbers) -> Table:
     """The new rows of reconciler_state."""
     return Table(
         "reconciler_state",
-        ("lifecycle_id", "skills", "suspended", "changed_at", "read_at"),
+        ("lifecycle_id", "skills", "suspended", "changed_at", "read_at", "held"),
         (
             (
                 numbers.lifecycle_id(change),
@@ -206,6 +207,7 @@ def state(plan: Plan, numbers: Numbers) -> Table:
                 change.lifecycle.suspended,
                 change.lifecycle.changed_at,
                 change.lifecycle.read_at,
+                change.lifecycle.held,
             )
             for change in plan.changes
             if not change.ends
@@ -277,9 +279,6 @@ def write(transaction: Transaction, plan: Plan) -> int:
     if not plan.changes:
         return pass_id
     numbers = _numbers(transaction, plan, pass_id)
-    # A predecessor ends before its successor takes the name.
-    if ends := list(ended(plan, numbers)):
-        transaction.execute(_END, pass_id, *map(list, zip(*ends, strict=True)))
     # What an operator decided is on record before it is done: the database asks for it.
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         _copy(transaction, record)
@@ -288,6 +287,9 @@ def write(transaction: Transaction, plan: Plan) -> int:
     if known_now := list(recognised(plan, numbers)):
         uids = map(list, zip(*known_now, strict=True))
         transaction.execute(_RECOGNISE, plan.snapshot.cluster_uid, *uids)
+    # A predecessor ends before its successor takes the name.
+    if ends := list(ended(plan, numbers)):
+        transaction.execute(_END, pass_id, *map(list, zip(*ends, strict=True)))
     if old := list(outdated(plan, numbers)):
         transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", old)
     for make in (lifecycles, skill_events, suspension_events, state):

@@ -53,6 +53,7 @@ def lifecycle(
     suspended: bool = False,
     changed: datetime = CREATED,
     read: datetime | None = None,
+    held: bool = False,
 ) -> Lifecycle:
     return Lifecycle(
         id=None,
@@ -64,6 +65,7 @@ def lifecycle(
         suspended=suspended,
         changed_at=changed,
         read_at=read,
+        held=held,
     )
 
 

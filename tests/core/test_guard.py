@@ -112,14 +112,14 @@ def test_both_settings_of_the_brake_count_and_half_of_the_tenants_is_too_many_wi
     assert counted == [0 if weak <= most else weak for weak in range(13)]
 
 
-def test_tenants_of_the_portal_count_as_live_and_are_held_as_well() -> None:
-    state = known([lifecycle(None, f"t{number:02}") for number in range(12)])
-    few = [tenant(f"U{number}", f"t{number:02}") for number in range(6, 12)]
-    assert [one.name for one in guarded(snapshot(few), state).held] == [
-        f"t{number:02}" for number in range(6)
-    ]
-    more = [*few, tenant("U5", "t05")]
-    assert guarded(snapshot(more), state).held == ()
+@pytest.mark.parametrize(("live", "weak", "held"), [(4, 2, 0), (4, 3, 3), (60, 6, 0), (60, 7, 7)])
+def test_tenants_of_the_portal_count_as_live_and_are_held_as_well(
+    live: int, weak: int, held: int
+) -> None:
+    state = known([lifecycle(None, f"t{number:02}") for number in range(live)])
+    left = [tenant(f"U{number}", f"t{number:02}") for number in range(weak, live)]
+    planned = guarded(snapshot(left), state)
+    assert [one.name for one in planned.held] == [f"t{number:02}" for number in range(held)]
 
 
 def test_deletions_that_were_committed_are_not_held_however_many() -> None:
@@ -197,9 +197,9 @@ def test_the_rest_of_a_braked_pass_is_written_and_a_held_tenants_successor_waits
 def test_what_was_held_is_known_as_before_and_as_last_read_before_this_pass() -> None:
     after = outcome(guarded(snapshot(SHOWN), known(BRAKED)), known(BRAKED))
     assert [after.live[uid] for uid in "ABC"] == [
-        lifecycle("A", "aare", "mail", read=P),
-        lifecycle("B", "birs", read=P),
-        lifecycle("C", "cher", read=P),
+        lifecycle("A", "aare", "mail", read=P, held=True),
+        lifecycle("B", "birs", read=P, held=True),
+        lifecycle("C", "cher", read=P, held=True),
     ]
 
 

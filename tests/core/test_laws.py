@@ -22,7 +22,7 @@ NAMES = ("aare", "birs", "cher")
 PORTAL = known([lifecycle(None, "aare", "mail"), lifecycle(None, "birs", suspended=True)], last=None)
 
 law = settings(
-    max_examples=50,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
-from reconciler.core.plan import outcome, plan
+from reconciler.core.plan import Decisions, outcome, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Tenant, Unreadable
-from reconciler.errors import SnapshotError
+from reconciler.errors import Refused, SnapshotError
 from tests.core.examples import P, at, known, lifecycle, said, snapshot, tenant, unreadable
 
 GONE_BY = at(30)
@@ -221,6 +222,75 @@ def test_a_tenant_that_lives_under_another_name_is_not_taken_for_deleted() -> No
     planned = plan(snapshot([tenant("A", "birs"), tenant("B", "aare")]), before)
     assert "birs" in [one.name for one in planned.quarantined]
     assert "aare/A deleted" not in said(planned)
+
+
+DECISIONS = {
+    "a rebound tenant goes on under the successor's uid": (
+        Decisions(rebind=True),
+        Case([lifecycle("A", "aare", "mail")], [tenant("B", "aare", "mail", created=GONE_BY)]),
+    ),
+    "what changed of a rebound tenant is written": (
+        Decisions(rebind=True),
+        Case([lifecycle("A")], [tenant("B", "aare", "mail", created=GONE_BY)], ["aare/B enabled mail"]),
+    ),
+    "a tenant that came back to another org is not rebound": (
+        Decisions(rebind=True),
+        Case([lifecycle("A")], [tenant("B", org="org-2")], [], ["aare metadata.labels"]),
+    ),
+    "rebinding neither revives nor spares who is absent": (
+        Decisions(rebind=True),
+        Case([lifecycle("A")], [tenant("B", "birs")], ["aare/A deleted", "birs/B created"]),
+    ),
+    "a reopened tenant is live again": (
+        Decisions(reopen=frozenset({"aare"})),
+        Case(["B"], [tenant("B")]),
+    ),
+    "what changed of a reopened tenant is written": (
+        Decisions(reopen=frozenset({"aare"})),
+        Case(["B"], [tenant("B", "aare", "mail")], ["aare/B enabled mail"]),
+    ),
+    "another tenant is not reopened with it": (
+        Decisions(reopen=frozenset({"birs"})),
+        Case(["A", "C"], [tenant("A", "birs"), tenant("C", "cher")], [], ["cher metadata.uid"]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("decisions", "case"), DECISIONS.values(), ids=DECISIONS)
+def test_an_operator_may_decide_otherwise_once(decisions: Decisions, case: Case) -> None:
+    before = known_as_named(case)
+    planned = plan(snapshot(case.snapshot), before, decisions)
+    assert said(planned) == list(case.rows)
+    assert [f"{one.name} {one.reason.partition(':')[0]}" for one in planned.quarantined] == list(
+        case.quarantined
+    )
+    again = plan(snapshot(case.snapshot), outcome(planned, before), Decisions(rebind=decisions.rebind))
+    assert again.changes == ()
+    assert again.quarantined == planned.quarantined
+
+
+def known_as_named(case: Case) -> KnownState:
+    """Whoever is gone had the name that the snapshot shows."""
+    names = {one.uid: one.name for one in case.snapshot}
+    before = state(case)
+    return replace(
+        before, gone={uid: lifecycle(uid, names[uid] or "") for uid in before.gone if uid in names}
+    )
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case([], [tenant("A")]),
+        Case([lifecycle("A")], [tenant("A")]),
+        Case(["A"], []),
+        Case(["A"], [tenant("B")]),
+    ],
+    ids=["never known", "live", "absent", "another uid"],
+)
+def test_what_is_not_held_for_deleted_and_alive_cannot_be_reopened(case: Case) -> None:
+    with pytest.raises(Refused, match="--reopen"):
+        plan(snapshot(case.snapshot), state(case), Decisions(reopen=frozenset({"aare"})))
 
 
 @pytest.mark.parametrize(
