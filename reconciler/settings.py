@@ -88,7 +88,10 @@ class Settings(BaseSettings):
 def load(flags: dict[str, Any]) -> Settings:
     """The settings of this run; `flags` are those that were given. Raises UsageError."""
     try:
-        settings = Settings(**flags)
+        # As in the environment: what is empty was not given.
+        optional = {option.name for option in options.ALL if option.default is None}
+        absent = {name for name, value in flags.items() if value == "" and name in optional}
+        settings = Settings(**{name: value for name, value in flags.items() if name not in absent})
     except ValidationError as error:
         raise UsageError("; ".join(_told(problem) for problem in error.errors())) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -383,5 +383,5 @@ def _check_identities(snapshot: Snapshot) -> None:
             twice = Counter(values).most_common(1)[0][0]
             raise SnapshotError(
                 f"{shown(snapshot.source)} is no snapshot: {field} {shown(twice)} stands in it twice; "
-                "nothing was written"
+                "nothing was written; try again"
             )

@@ -3,7 +3,7 @@
 Nothing here depends on the session between two transactions, so that a pooler may stand in between.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -75,13 +75,7 @@ class Database:
     """One database, connected to anew for each transaction that finds no usable connection."""
 
     def __init__(self, url: str, *, connect_timeout: float, lock_timeout: float) -> None:
-        try:
-            self._where = conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            # libpq's own message would quote the URL, with the password in it.
-            raise UsageError(
-                "the database URL cannot be read; expected postgresql://user:password@host:5432/database"
-            ) from None
+        self._where = _parts(url)
         self._url = url
         self._connect_timeout = max(2, round(connect_timeout))
         self._lock_timeout = lock_timeout
@@ -177,6 +171,23 @@ class Database:
             case _:
                 advice = "nothing was written"
         return LedgerError(f"{self}: {_told(error)}; {advice}")
+
+
+def _parts(url: str) -> Mapping[str, Any]:
+    """What libpq makes of the URL. Raises UsageError, which quotes none of it."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        parts = {"port": "none"}
+    host, database = str(parts.get("host") or ""), str(parts.get("dbname") or "")
+    ports = str(parts.get("port") or "0").split(",")
+    # An @ or a / in the password moves a part of it into the host, the port or the name.
+    if "@" in host + database or "/" in database or not all(port.isdecimal() for port in ports):
+        raise UsageError(
+            "the database URL cannot be read; expected postgresql://user:password@host:5432/database, "
+            "with %40 for an @ in the password, %2F for a / and %3A for a :"
+        )
+    return parts
 
 
 def _told(error: psycopg.Error) -> str:

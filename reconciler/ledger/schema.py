@@ -58,18 +58,21 @@ def drop_statements() -> str:
 
 
 def version(transaction: Transaction) -> int:
-    """The version that the database has; 0 where there is none."""
+    """The version that the database has; 0 where there is none. Raises LedgerError for a newer one."""
     if transaction.value("SELECT to_regclass('reconciler_schema') IS NULL"):
         return 0
-    return transaction.value("SELECT coalesce(max(version), 0) FROM reconciler_schema") or 0
+    found: int = transaction.value("SELECT coalesce(max(version), 0) FROM reconciler_schema")
+    if found > VERSION:
+        raise LedgerError(
+            f"the schema has version {found}, this program knows {VERSION}; use a newer reconciler"
+        )
+    return found
 
 
 def check_there(transaction: Transaction, database: Database) -> None:
     """Raises LedgerError where there is no schema to read from, or one that is too new."""
-    found = version(transaction)
-    if found == 0:
+    if version(transaction) == 0:
         raise LedgerError(f"{database} holds no ledger yet; a first `reconciler run` makes it")
-    _check_known(found)
 
 
 def apply(database: Database, *, always: bool = False) -> bool:
@@ -79,7 +82,6 @@ def apply(database: Database, *, always: bool = False) -> bool:
     """
     with database.transaction() as transaction:
         found = version(transaction)
-        _check_known(found)
         if found == VERSION and not always:
             return False
         # Several may start at once; the others find it done.
@@ -119,10 +121,3 @@ def drop(database: Database) -> None:
     with database.transaction() as transaction:
         transaction.lock(lambda: None)
         transaction.execute(drop_statements())
-
-
-def _check_known(found: int) -> None:
-    if found > VERSION:
-        raise LedgerError(
-            f"the schema has version {found}, this program knows {VERSION}; use a newer reconciler"
-        )

@@ -8,6 +8,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,8 @@ CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 OLDEST_BELIEVED: Final = (1, 25)
 """Before this Kubernetes, the time of a managedFields entry may lie before a change by its manager."""
 CHUNK: Final = 1 << 20
+
+_NEVER: Final = float("inf")
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +114,7 @@ class ClusterSource:
             if page.resource_version != first_version:
                 raise SnapshotError(
                     f"page {number} is of resourceVersion {shown(page.resource_version)}, the first "
-                    f"page of {shown(first_version)}: together they are no state that ever was"
+                    f"page of {shown(first_version)}: together they are no state that ever was; try again"
                 )
         self._progress(0)
         return Snapshot(
@@ -148,18 +151,23 @@ class _Client:
                     client_configuration=configuration,
                     persist_config=False,
                 )
-        except (kubernetes.config.ConfigException, OSError, ValueError, TypeError) as error:
+            # A failed page fails the pass: what is tried again is all of it, by whoever runs it.
+            configuration.retries = urllib3.Retry(0, redirect=0, respect_retry_after_header=False)
+            # It may carry a password, which is nobody's business.
+            self._host = re.sub(r"//[^/]*@", "//", configuration.host)
+            api = kubernetes.client.ApiClient(configuration)
+        except Exception as error:  # noqa: BLE001
+            # The library raises whatever it stumbles over; only its own messages quote no secret.
+            known = isinstance(error, kubernetes.config.ConfigException)
+            problem = error.strerror if isinstance(error, OSError) else str(error) if known else None
             where = settings.kubeconfig or ("in-cluster" if in_cluster else "~/.kube/config")
             wanted = f", context {settings.context}" if settings.context else ""
             raise UsageError(
-                f"no usable cluster configuration ({where}{wanted}): {_one_line(str(error))}. "
+                f"no usable cluster configuration ({where}{wanted}): "
+                f"{_one_line(problem or f'it is no kubeconfig ({type(error).__name__})')}. "
                 "Give --kubeconfig and --context, or run inside the cluster"
             ) from None
-        # A failed page fails the pass: what is tried again is the whole of it, by whoever runs it.
-        configuration.retries = urllib3.Retry(0, redirect=0, respect_retry_after_header=False)
-        self._host = configuration.host
         self._timeout = (settings.connect_timeout, settings.read_timeout)
-        api = kubernetes.client.ApiClient(configuration)
         api.set_default_header("Accept-Encoding", "gzip")
         self._custom = kubernetes.client.CustomObjectsApi(api)
         self._core = kubernetes.client.CoreV1Api(api)
@@ -190,8 +198,10 @@ class _Client:
             # Some providers say `27+`.
             return int(found["major"]), int(found["minor"].rstrip("+"))
         except (SnapshotError, ValueError, LookupError, AttributeError, TypeError) as problem:
-            log.info("taking the server for a current one: its version cannot be read (%s)", problem)
-            return OLDEST_BELIEVED
+            log.warning(
+                "not believing managedFields: the server does not tell its version (%s)", problem
+            )
+            return (0, 0)
 
     def preferred_version(self) -> str:
         """The version of the tenants' group that the server prefers."""
@@ -239,7 +249,8 @@ class _Client:
                 raise NotTheList("a list without a resourceVersion")
         except NotTheList as problem:
             raise SnapshotError(
-                f"{self._host} answered 200, but not with the tenants: {problem}"
+                f"{self._host} answered 200, but not with the tenants: {problem}; "
+                "try again, or check --api-group and --kind"
             ) from None
         return page, date
 
@@ -249,7 +260,7 @@ class _Client:
         rule: str,
         call: Callable[..., Any],
         *arguments: object,
-        deadline: float = float("inf"),
+        deadline: float = _NEVER,
         **options: object,
     ) -> tuple[bytes, datetime | None]:
         """The body of an answer and its Date. Raises SnapshotError, and _Expired for 410."""
@@ -267,10 +278,18 @@ class _Client:
             status, headers, said = error.status, error.headers or {}, error.body or b""
             body = said.encode() if isinstance(said, str) else said
             if not status:
-                raise SnapshotError(f"{asked} failed: {_one_line(error.reason)}") from None
+                problem = _one_line(error.reason)
+                raise SnapshotError(f"{asked} failed: {problem}; check the CA and the server") from None
         except self._network_errors as error:
-            raise SnapshotError(f"{asked} failed: {_network_problem(error)}") from None
-        if status == 410:
+            problem = _network_problem(error)
+            raise SnapshotError(f"{asked} failed: {problem}; try again") from None
+        except ValueError as error:
+            # Not its message: that would quote what cannot be sent, which may be the token.
+            raise SnapshotError(
+                f"{asked} failed: the request cannot be sent ({type(error).__name__}); "
+                "check that the server is a URL, and the token one line of ASCII"
+            ) from None
+        if status == 410 and deadline != _NEVER:
             raise _Expired
         if not 200 <= status <= 299:
             said = _message(body)
@@ -291,7 +310,7 @@ def _on_server_clock(
     asked_at: datetime, arrived_at: datetime, date: datetime | None
 ) -> tuple[datetime, datetime]:
     """P and S on the API server's clock, which is ours where the two agree to 2 s."""
-    if date is None or abs(date - arrived_at) <= CLOCK_DIFFERENCE:
+    if date is None or asked_at - CLOCK_DIFFERENCE <= date <= arrived_at + CLOCK_DIFFERENCE:
         return min(asked_at, arrived_at), arrived_at
     log.warning(
         "this clock is %+.0f s off the API server's, which is used instead",
@@ -312,7 +331,7 @@ def _advice(status: int) -> str:
         case 429:
             return "the server is overloaded, or not ready yet: try again later"
         case 400 | 406 | 422:
-            return "this server does not understand the request"
+            return "this server does not understand the request; check its version and --api-version"
         case _:
             return "try again when the server is well"
 

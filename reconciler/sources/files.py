@@ -18,6 +18,7 @@ from reconciler.core.tenant import Snapshot
 from reconciler.errors import SnapshotError, UsageError
 
 STDIN: Final = "-"
+LONGEST_PATH: Final = 300
 
 _SUFFIXES: Final = (".json", ".yaml", ".yml", ".json.gz", ".yaml.gz", ".yml.gz")
 _TIME_IN_NAME: Final = re.compile(
@@ -47,10 +48,10 @@ class FileSource:
                 raise NotTheList("only one page of a longer list")
             tenants, unreadable = read_tenants(page.items, self.observed_at, self._dialect)
         except OSError as error:
-            raise SnapshotError(f"cannot read {shown(self.name)}: {error.strerror or error}") from None
+            raise SnapshotError(f"cannot read {_named(self.name)}: {error.strerror or error}") from None
         except NotTheList as problem:
             raise SnapshotError(
-                f"{shown(self.name)} is no snapshot: {problem}. Make one with `kubectl get "
+                f"{_named(self.name)} is no snapshot: {problem}. Make one with `kubectl get "
                 "piecedtenants -A -o json --show-managed-fields`, and keep it only if that exits 0"
             ) from None
         return Snapshot(
@@ -78,12 +79,17 @@ def file_sources(
     """
     files = [file for path in paths for file in _expanded(path)]
     if not files:
-        raise UsageError(f"no snapshot in {shown(paths[0])}: expected *.json or *.yaml, also .gz")
+        raise UsageError(f"no snapshot in {_named(paths[0])}: expected *.json or *.yaml, also .gz")
     if observed_at is not None and len(files) > 1:
         raise UsageError("--observed-at dates one snapshot; several carry their times in their names")
     dated = [(_instant(file, observed_at, now), file) for file in files]
     dated.sort()
     return [FileSource(file, instant, dialect, cluster_uid) for instant, file in dated]
+
+
+def _named(path: str) -> str:
+    """A path for a message: of a long one, its end, which tells the file."""
+    return shown(path if len(path) <= LONGEST_PATH else f"…{path[-LONGEST_PATH:]}", LONGEST_PATH + 1)
 
 
 def _expanded(path: str) -> Sequence[str]:
@@ -105,7 +111,7 @@ def _instant(path: str, observed_at: datetime | None, now: datetime) -> datetime
         except ValueError:
             continue
     raise UsageError(
-        f"{shown(path)} does not tell when it was taken: name it like tenants-20261122T050000Z.json, "
+        f"{_named(path)} does not tell when it was taken: name it like tenants-20261122T050000Z.json, "
         "or give --observed-at TIME (a single file only; `now` is a time)"
     )
 
@@ -115,7 +121,7 @@ def _content(path: str) -> bytes:
     if content.startswith(b"\x1f\x8b"):
         try:
             content = gzip.decompress(content)
-        except (EOFError, zlib.error) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise NotTheList(f"cut or damaged gzip ({error})") from None
     return content.removeprefix(b"\xef\xbb\xbf").strip()
 
