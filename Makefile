@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check constraints clean
+.PHONY: demo test check faults truth constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -20,6 +20,12 @@ check: $(READY) ## lint, types, manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python k8s/validate.py --allow-missing-kubectl
+
+faults: $(READY) ## thousands of passes with faults injected, against the same passes without
+	$(BIN)/python -m tests.faults $(FAULTS)
+
+truth: $(READY) ## a simulated cluster whose true times are known, against the times in the ledger
+	$(BIN)/python -m tests.truth $(TRUTH)
 
 constraints: ## pin everything anew
 	$(PYTHON) -m venv .venv-constraints

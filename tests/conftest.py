@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from reconciler.embedded import EmbeddedPostgres
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
 
-freezegun.configure(  # type: ignore[attr-defined]
+freezegun.configure(
     extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary", "urllib3"]
 )
 
@@ -43,6 +44,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         schema.apply(template)
         template.close()
         yield url
+    # As root it lies outside of pytest's own folders, which nobody but root reaches.
+    shutil.rmtree(folder.resolve())
 
 
 def database_url(server: str, name: str) -> str:

@@ -16,9 +16,7 @@ TENANTS = {
     "bravo": tenant("bravo", "mail", org="org-a"),
     "charlie": tenant("charlie", org="org-b"),
     "delta": tenant("delta", "chat", "crm", "vault", org="org-c"),
-    "echo": tenant(
-        "echo", "mail", org="org-c", suspend=True, suspended_at="2026-11-02T00:00:00Z"
-    ),
+    "echo": tenant("echo", "mail", org="org-c", suspend=True, suspended_at="2026-11-02T00:00:00Z"),
 }
 
 
@@ -39,6 +37,11 @@ class Steps:
         done = self.command("run", "--snapshot", file, "--output", "json")
         assert done.status == 0, done.err
         return done.report
+
+    def counts(self) -> list[int]:
+        """Of one more pass: lifecycles begun and ended, skill events, suspension events."""
+        report = self.run()
+        return [report[count] for count in COUNTS]
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         return self.ledger.execute(query.encode()).fetchall()
@@ -67,7 +70,7 @@ def test_the_design_is_met_step_by_step(steps: Steps) -> None:
     assert steps.rows("SELECT count(*) FROM tenant_billing_lifecycle WHERE deleted_at IS NULL") == [(5,)]
 
     # 4. A second run is all zeros.
-    assert [steps.run()[count] for count in COUNTS] == [0, 0, 0, 0]
+    assert steps.counts() == [0, 0, 0, 0]
 
     # 5. Every package has a matching enabled row, as of the tenant's creation.
     enabled = steps.rows("""
@@ -80,23 +83,23 @@ def test_the_design_is_met_step_by_step(steps: Steps) -> None:
     # 6. A skill is toggled: on, off.
     last = "SELECT event_kind, tenant_name FROM {} ORDER BY id DESC LIMIT 1"
     steps.tenants["bravo"] = tenant("bravo", "mail", "wiki", org="org-a")
-    assert [steps.run()[count] for count in COUNTS] == [0, 0, 1, 0]
+    assert steps.counts() == [0, 0, 1, 0]
     assert steps.rows(last.format("tenant_skill_events")) == [("enabled", "bravo")]
     steps.tenants["bravo"] = TENANTS["bravo"]
-    assert [steps.run()[count] for count in COUNTS] == [0, 0, 1, 0]
+    assert steps.counts() == [0, 0, 1, 0]
     assert steps.rows(last.format("tenant_skill_events")) == [("disabled", "bravo")]
 
     # 7. A tenant is suspended, and resumed.
     steps.tenants["charlie"] = tenant("charlie", org="org-b", suspend=True)
-    assert [steps.run()[count] for count in COUNTS] == [0, 0, 0, 1]
+    assert steps.counts() == [0, 0, 0, 1]
     assert steps.rows(last.format("tenant_suspension_events")) == [("suspended", "charlie")]
     steps.tenants["charlie"] = TENANTS["charlie"]
-    assert [steps.run()[count] for count in COUNTS] == [0, 0, 0, 1]
+    assert steps.counts() == [0, 0, 0, 1]
     assert steps.rows(last.format("tenant_suspension_events")) == [("resumed", "charlie")]
 
     # 8. A tenant is deleted: its lifecycle ends, its events stay.
     del steps.tenants["delta"]
-    assert [steps.run()[count] for count in COUNTS] == [0, 1, 0, 0]
+    assert steps.counts() == [0, 1, 0, 0]
     ended = "SELECT tenant_name FROM tenant_billing_lifecycle WHERE deleted_at IS NOT NULL"
     assert steps.rows(ended) == [("delta",)]
     assert steps.rows("SELECT count(*) FROM tenant_skill_events WHERE tenant_name = 'delta'") == [(3,)]
@@ -107,7 +110,7 @@ def test_the_design_is_met_step_by_step(steps: Steps) -> None:
         INSERT INTO skill_pricing (skill_id, daily_price_chf) VALUES ('mail', 0.5)
         ON CONFLICT (skill_id) DO UPDATE SET daily_price_chf = EXCLUDED.daily_price_chf""")
     assert steps.command("schema", "apply").status == 0
-    assert [steps.run()[count] for count in COUNTS] == [0, 0, 0, 0]
+    assert steps.counts() == [0, 0, 0, 0]
     assert steps.rows(f"{prices} FROM platform_pricing") == [(49, 0, 0, Decimal("2.60"))]
     assert steps.rows("SELECT daily_price_chf FROM skill_pricing") == [(Decimal("0.50000"),)]
 

@@ -114,7 +114,7 @@ class ClusterSource:
             if page.resource_version != first_version:
                 raise SnapshotError(
                     f"page {number} is of resourceVersion {shown(page.resource_version)}, the first "
-                    f"page of {shown(first_version)}: together they are no state that ever was; try again"
+                    f"page of {shown(first_version)}: they are no one state; try again"
                 )
         self._progress(0)
         return Snapshot(

@@ -1,4 +1,5 @@
 """Snapshot files for the command, and the ledger that comes of them."""
+# ruff: noqa: S608 - the names in these statements are our own
 
 import json
 from collections.abc import Iterable
@@ -103,7 +104,9 @@ def psql() -> str:
 
 def row_counts(connection: psycopg.Connection[Any]) -> dict[str, int]:
     """How many rows each table has that a pass writes."""
-    counted = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in WRITTEN_BY_A_PASS)
+    counted = " UNION ALL ".join(
+        f"SELECT '{table}', count(*) FROM {table}" for table in WRITTEN_BY_A_PASS
+    )
     return dict(connection.execute(counted.encode()).fetchall())
 
 

@@ -62,7 +62,10 @@ CONTENTS: dict[str, tuple[object, str]] = {
     "watch events": ((KUBECTL / "kubectl-get-watch-events.json").read_bytes(), ""),
     "two kinds in one List": (printed("two-resources"), "Namespace"),
     "another kind": (kubectl_list(NAMESPACE), "Namespace"),
-    "another group": ((KUBECTL / "kubectl-get-namespaced-all.json").read_bytes(), "namespaced.pieced.ch"),
+    "another group": (
+        (KUBECTL / "kubectl-get-namespaced-all.json").read_bytes(),
+        "namespaced.pieced.ch",
+    ),
     "a Status": ({"kind": "Status", "apiVersion": "v1", "status": "Failure"}, "Status"),
     "no items": ({"kind": "List", "apiVersion": "v1", "metadata": {}}, "items"),
     "null items": ({**LIST, "items": None}, "items"),
@@ -107,25 +110,24 @@ def test_a_bad_file_is_named_however_long_its_path(command: Command, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("paths", "status", "words"),
+    ("arguments", "status", "word"),
     [
-        (["missing.json"], 1, ["missing.json", "No such file"]),
-        (["file.json/below"], 1, ["below"]),
-        (["empty"], 2, ["empty", "*.json"]),
-        (["empty", "more/a.json", "more/b.json"], 2, ["--observed-at"]),
-        (["more"], 2, ["--observed-at"]),
-        (["x-20261301T000000Z.json"], 2, []),
+        ("missing.json --observed-at now", 1, "missing.json"),
+        ("file.json/below --observed-at now", 1, "below"),
+        ("empty", 2, "*.json"),
+        ("more", 2, "--observed-at"),
+        ("more --observed-at now", 2, "--observed-at"),
+        ("file.json more --observed-at now", 2, "--observed-at"),
+        ("x-20261301T000000Z.json", 2, "x-20261301T000000Z.json"),
     ],
 )
 def test_a_path_without_a_snapshot(
-    command: Command, tmp_path: Path, paths: list[str], status: int, words: list[str]
+    command: Command, tmp_path: Path, arguments: str, status: int, word: str
 ) -> None:
     (tmp_path / "empty").mkdir()
-    write(tmp_path / "file.json", LIST)
-    write(tmp_path / "more" / "a.json", LIST)
-    write(tmp_path / "more" / "b.json", LIST)
-    arguments = [] if status == 2 and "empty" not in paths[0] or len(paths) > 1 else NOW
-    failed(command("run", "--snapshot", *paths, *arguments), status, *words)
+    for name in ("file.json", "more/a.json", "more/b.json"):
+        write(tmp_path / name, LIST)
+    failed(command("run", "--snapshot", *arguments.split()), status, word)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -313,20 +315,10 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("kubeconfig", "context", "words"),
-    [
-        ("missing", None, ["missing"]),
-        ("good", "elsewhere", ["elsewhere"]),
-        ("bad", None, ["bad"]),
-    ],
+    "arguments", ["--kubeconfig missing", "--kubeconfig good --context elsewhere", "--kubeconfig bad"]
 )
 def test_a_cluster_that_the_kubeconfig_does_not_know(
-    command: Command,
-    ledger: "psycopg.Connection[Any]",
-    tmp_path: Path,
-    kubeconfig: str,
-    context: str | None,
-    words: list[str],
+    command: Command, ledger: "psycopg.Connection[Any]", tmp_path: Path, arguments: str
 ) -> None:
     cluster = {"name": "here", "cluster": {"server": "https://127.0.0.1:1"}}
     user = {"name": "me", "user": {"token": SECRET}}
@@ -334,10 +326,9 @@ def test_a_cluster_that_the_kubeconfig_does_not_know(
     config = {"clusters": [cluster], "users": [user], "contexts": [here], "current-context": "here"}
     write(tmp_path / "good", {"apiVersion": "v1", "kind": "Config", **config})
     (tmp_path / "bad").write_text("contexts: [", encoding="utf-8")
-    flags = [] if context is None else ["--context", context]
-    done = command("run", "--kubeconfig", tmp_path / kubeconfig, *flags)
+    done = command("run", *arguments.split())
     assert done.status in (1, 2)
-    failed(done, done.status, *words)
+    failed(done, done.status, arguments.rpartition(" ")[2])
     assert SECRET not in done.err
     assert set(row_counts(ledger).values()) == {0}
 

@@ -314,6 +314,21 @@ def test_an_empty_list_deletes_nobody(
     assert after == before
 
 
+def test_an_empty_list_does_not_even_delete_the_last_one(
+    run: Run, server: ApiServer, kubeconfig: Path, ledger_url: str
+) -> None:
+    for name in ("bert", "cleo", "dora"):
+        server.tenants.patch(name, metadata={"finalizers": ["pieced.ch/cleanup"]})
+        server.tenants.delete(name)
+    catch_up(kubeconfig, ledger_url)
+    for name in ("bert", "cleo", "dora"):
+        server.tenants.patch(name, metadata={"finalizers": None})
+    server.tenants.delete("anna")
+    done = run()
+    assert (done.status, counts(done)) == (3, [0, 0, 0, 0])
+    assert [one["tenantName"] for one in done.report["held"]] == ["anna"]
+
+
 @pytest.mark.usefixtures("known")
 def test_what_is_held_back_waits_and_the_rest_is_written(run: Run, server: ApiServer) -> None:
     for name in ("anna", "bert", "cleo"):

@@ -17,7 +17,15 @@ MALFORMED = {
     **{
         f"packages-{what}": "spec.packages"
         for what in (
-            *("string", "string-with-commas", "empty-string", "number", "false", "object", "object-empty"),
+            *(
+                "string",
+                "string-with-commas",
+                "empty-string",
+                "number",
+                "false",
+                "object",
+                "object-empty",
+            ),
             *("with-number", "with-float", "with-null", "with-empty", "with-true", "nested"),
             *("of-objects", "nul"),
         )
@@ -32,7 +40,16 @@ MALFORMED = {
     **{
         f"suspended-at-{what}": "status.suspendedAt"
         for what in (
-            *("yesterday", "number", "empty", "no-zone", "date-only", "offset-no-colon", "comma", "space"),
+            *(
+                "yesterday",
+                "number",
+                "empty",
+                "no-zone",
+                "date-only",
+                "offset-no-colon",
+                "comma",
+                "space",
+            ),
             *("year-zero", "leap-second", "february-30", "offset-99", "list", "object", "true", "nul"),
             *("bad-not-suspended", "bad-suspend-missing"),
         )
@@ -74,7 +91,9 @@ def test_exactly_the_malformed_are_quarantined_and_all_others_written(
     assert report["tenantsExamined"] == len(tenants)
 
     billed = tenants.keys() - MALFORMED.keys()
-    lifecycles = ledger.execute("SELECT tenant_name, tenant_uid, zitadel_org_id FROM tenant_billing_lifecycle")
+    lifecycles = ledger.execute(
+        "SELECT tenant_name, tenant_uid, zitadel_org_id FROM tenant_billing_lifecycle"
+    )
     assert sorted(lifecycles) == sorted(
         (name, metadata["uid"], metadata["labels"][ORG_LABEL])
         for name, metadata in ((name, tenants[name]["metadata"]) for name in billed)
@@ -130,5 +149,9 @@ def test_a_tenant_that_was_readable_once_is_frozen_until_it_is_again(
     assert [done.status for done in told] == [0, 4, 4, 0]
     assert [done.report["rows"] for done in told[1:3]] == [[], []]
     (row,) = told[3].report["rows"]
-    assert (row["kind"], row["skillId"], row["notBefore"]) == ("disabled", "mail", "2026-11-22T16:00:00Z")
+    assert (row["kind"], row["skillId"], row["notBefore"]) == (
+        "disabled",
+        "mail",
+        "2026-11-22T16:00:00Z",
+    )
     assert ledger.execute("SELECT deleted_at FROM tenant_billing_lifecycle").fetchall() == [(None,)]

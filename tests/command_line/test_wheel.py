@@ -31,7 +31,18 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
     environment = folder / "environment"
     venv.create(environment, with_pip=False)
     python = environment / "bin" / "python"
-    done(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", "-q", wheel)
+    done(
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-deps",
+        "--no-index",
+        "-q",
+        wheel,
+    )
     (packages,) = environment.glob("lib/python*/site-packages")
     ours = sysconfig.get_path("purelib")
     (packages / "dependencies.pth").write_text(f"{ours}\n", encoding="utf-8")

@@ -383,11 +383,15 @@ def test_a_redirection_is_not_followed(server: ApiServer, source: ClusterSource)
 
 
 GZIP = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
-COMPRESSED = gzip.compress(b'{"apiVersion":"pieced.ch/v1alpha1","kind":"PiecedTenantList","items":[]}')
+COMPRESSED = gzip.compress(
+    b'{"apiVersion":"pieced.ch/v1alpha1","kind":"PiecedTenantList","items":[]}', mtime=0
+)
 
 
 @pytest.mark.parametrize(
-    "body", [b"no gzip", b"", COMPRESSED[:-20], COMPRESSED[:20] + b"\xff" * 20 + COMPRESSED[40:]]
+    "body",
+    [b"no gzip", b"", COMPRESSED[:-20], COMPRESSED[:20] + b"\xff" * 20 + COMPRESSED[40:]],
+    ids=["no gzip", "empty", "cut", "overwritten"],
 )
 def test_a_page_whose_gzip_is_damaged_is_no_page(
     server: ApiServer, source: ClusterSource, body: bytes

@@ -20,7 +20,7 @@ def main() -> int:
     print(f"seed {given.seed}, {given.passes} passes", flush=True)
     began, tally = time.monotonic(), Tally()
     with laboratory() as lab:
-        for tally in run(lab, given.seed, given.passes):  # noqa: B007 - the last one counts
+        for tally in run(lab, given.seed, given.passes):
             if sys.stderr.isatty():
                 print(f"\r{tally.passes} passes", end="", file=sys.stderr, flush=True)
     print(*tally.table(), sep="\n")

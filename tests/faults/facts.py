@@ -1,4 +1,4 @@
-"""What a ledger says, row by row, without what may differ from run to run: ids, and when it was written."""
+"""What a ledger says, row by row, without what may differ: ids, and when it was written."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
 
 # The known state is what the events add up to, and an event is of its lifecycle's tenant.
 _CONTRADICTIONS: Final = """
-SELECT 'the state of lifecycle ' || coalesce(s.lifecycle_id, d.lifecycle_id) || ' is not what its events say'
+SELECT 'the state of lifecycle ' || lifecycle_id || ' is not what its events say'
 FROM reconciler_state s FULL JOIN reconciler_derived_state() d USING (lifecycle_id)
 WHERE (s.skills, s.suspended, s.changed_at) IS DISTINCT FROM (d.skills, d.suspended, d.changed_at)
 UNION ALL

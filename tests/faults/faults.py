@@ -10,21 +10,20 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
+from functools import partial
 from random import Random
 from types import FrameType
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import psycopg
 import yaml
 
 from reconciler.core.reading import Dialect
 from reconciler.core.tenant import Snapshot
-from reconciler.errors import ReconcilerError
 from reconciler.ledger.postgres import LOCK_KEY
 from reconciler.passes import Source
 from reconciler.sources.files import FileSource
@@ -116,7 +115,11 @@ def _recorded_refusals(folder: str) -> list[str]:
 
 def _a_recorded_refusal(folder: str) -> Strike:
     files = _recorded_refusals(folder)
-    return lambda world, random: _to_the_list(recorded(random.choice(files)), None)(world, random)
+
+    def strike(world: World, random: Random) -> Sequence[Ending]:
+        return _to_the_list(recorded(random.choice(files)), None)(world, random)
+
+    return strike
 
 
 def _empty(body: Json) -> Json:
@@ -128,7 +131,7 @@ def _versions(body: Json) -> Json:
 
 
 def _only_the_deleted(server: ApiServer, request: Request) -> Answer:
-    """A CRD on its way out: the server has deleted all, and only what a finalizer holds is still there."""
+    """A CRD on its way out: all are deleted, and only what a finalizer holds is still there."""
     body = json.loads(server.answer(replace(request, query={})).body)
     held = [item for item in body["items"] if "deletionTimestamp" in item["metadata"]]
     body |= {"items": held, "metadata": {**_versions(body), "continue": ""}}
@@ -412,15 +415,20 @@ def _at_statement(act: Callable[[World], None]) -> Strike:
     """Something happens right before a statement gets to the server."""
 
     def strike(world: World, random: Random) -> Sequence[Ending]:
-        chosen = _statement(world, random)
+        chosen, done = _statement(world, random), threading.Event()
 
         def on_statement(number: int, _message: bytes) -> Then:
             if number == chosen:
-                act(world)
+                try:
+                    act(world)
+                finally:
+                    done.set()
             return Then.PASS
 
         world.proxy.on_statement = on_statement
-        return [world.make_pass()]
+        ending = world.make_pass()
+        done.wait(30)  # The connection may end before it is done.
+        return [ending]
 
     return strike
 
@@ -595,7 +603,7 @@ def _several_at_once(world: World, random: Random) -> Sequence[Ending]:
         Delayed(world.source(), Random(random.random()), 0.03)  # noqa: S311
         for _ in range(random.randint(2, 8))
     ]
-    return at_once([lambda source=source: world.make_pass(source) for source in delayed])  # type: ignore[misc]
+    return at_once([partial(world.make_pass, source) for source in delayed])
 
 
 def _several_at_once_and_one_dropped(world: World, random: Random) -> Sequence[Ending]:
@@ -651,11 +659,16 @@ def _process(number: signal.Signals, moment: str) -> Strike:
             if number == signal.SIGKILL:
                 started[0].wait()
 
+        chosen = _statement(world, random)
+
+        def on_statement(this: int, _message: bytes) -> Then:
+            if this == chosen:
+                send()
+            return Then.PASS
+
         if moment == "a statement":
-            chosen = _statement(world, random)
-            world.proxy.on_statement = lambda this, _: (send() if this == chosen else None, Then.PASS)[1]
+            world.proxy.on_statement = on_statement
         elif moment == "an executed statement":
-            chosen = _statement(world, random)
             world.proxy.after_execution = lambda this: send() if this == chosen else None
         elif moment == "a page":
 
@@ -759,8 +772,8 @@ def _all() -> Iterator[Fault]:
     for folder in ("errors", "crd-variants", "restored-from-backup", "v1.20"):
         if _recorded_refusals(folder):
             yield Fault(f"API server: as recorded in {folder}/", _a_recorded_refusal(folder), weight=2)
-    no_snapshots = ("kubectl-get-one.json", "kubectl-get-table.txt", "kubectl-get-name.txt")
-    no_snapshots = (*no_snapshots, "kubectl-get-watch-events.json")
+    no_snapshots = [f"kubectl-get-{name}" for name in ("one.json", "table.txt", "name.txt")]
+    no_snapshots.append("kubectl-get-watch-events.json")
     yield from (
         Fault("kubectl: failed", _kubectl_failed, FAILED | REFUSED, 2),
         Fault("kubectl: printed something else", _kubectl_prints(no_snapshots)),

@@ -15,7 +15,9 @@ from uuid import UUID
 from tests.apiserver import ApiServer, Json
 
 SKILLS: Final = ("browser", "calendar", "chat", "mail", "search", "threema", "vault", "wiki")
-NAMES: Final = tuple(f"{animal}-{number}" for animal in ("adler", "biber", "dachs") for number in range(6))
+NAMES: Final = tuple(
+    f"{animal}-{number}" for animal in ("adler", "biber", "dachs") for number in range(6)
+)
 NAMESPACES: Final = ("north", "south")
 
 # The hour that Zurich has twice lies in the first steps.
@@ -82,7 +84,7 @@ class History:
         self.clock.now = BEGINNING + STEP
 
     def step(self) -> None:
-        """A few writes, at least one of them a change of a tenant that stays; then the time of a pass."""
+        """A few writes, at least one of them a change of a tenant; then the time of a pass."""
         self._touched, self._weak = set(), 0
         end = self.clock.now + STEP
         writes: list[Callable[[], None]] = [self._toggle]
@@ -144,21 +146,17 @@ class History:
     def _malform(self) -> None:
         if key := self._pick(lambda one: not one.deleted):
             self._sound[key] = self._now(key)
-            self._patch(
-                key,
-                manager="gitops",
-                **self._random.choice(
-                    [
-                        {"spec": {"packages": "mail"}},
-                        {"spec": {"packages": ["mail", 7]}},
-                        {"spec": {"packages": ["mail\0"]}},
-                        {"spec": {"suspend": "yes"}},
-                        {"status": {"suspendedAt": "yesterday"}},
-                        {"metadata": {"labels": {self.server.org_label: None}}},
-                        {"metadata": {"labels": {self.server.org_label: "another"}}},
-                    ]
-                ),
-            )
+            label = self.server.org_label
+            patches: list[Json] = [
+                {"spec": {"packages": "mail"}},
+                {"spec": {"packages": ["mail", 7]}},
+                {"spec": {"packages": ["mail\0"]}},
+                {"spec": {"suspend": "yes"}},
+                {"status": {"suspendedAt": "yesterday"}},
+                {"metadata": {"labels": {label: None}}},
+                {"metadata": {"labels": {label: "another"}}},
+            ]
+            self._patch(key, manager="gitops", **self._random.choice(patches))
 
     def _heal(self) -> None:
         healing = sorted(self._sound.keys() & self.server.tenants.current.keys() - self._touched)

@@ -9,6 +9,5 @@ from reconciler.sources.cluster import ClusterSource
 
 if __name__ == "__main__":
     scripted = datetime.fromisoformat(os.environ["FAULTS_NOW"])
-    defaults = ClusterSource.__init__.__kwdefaults__
-    defaults["now"] = lambda: scripted
+    (ClusterSource.__init__.__kwdefaults__ or {})["now"] = lambda: scripted
     sys.exit(main())

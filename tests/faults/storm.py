@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -20,7 +21,7 @@ from msgspec import Raw
 
 from reconciler.core.reading import Dialect, read_tenants
 from reconciler.core.tenant import Snapshot
-from tests.faults.facts import Fact, broken_promises
+from tests.faults.facts import Fact, broken_promises, facts
 from tests.faults.faults import Delayed, at_once, delay_statements
 from tests.faults.history import Clock
 from tests.faults.world import Ending, Laboratory, World, world
@@ -49,7 +50,7 @@ class _RunningClock(Clock):
     def __call__(self) -> datetime:
         return datetime.now(UTC)
 
-    @property  # type: ignore[override]
+    @property
     def now(self) -> datetime:
         return datetime.now(UTC)
 
@@ -79,14 +80,12 @@ def storm(lab: Laboratory, seed: int) -> Came:
         here.proxy.heal()
         delay_statements(here, Random(random.random()), 0.02)  # noqa: S311
         clock.pause = 0.02
-        mover = threading.Thread(target=lambda: [here.history.step() for _ in range(MOVES)])
+        mover = threading.Thread(target=_move, args=(here,))
         mover.start()
         writers = random.randint(2, 8)
         seeds = [random.random() for _ in range(writers)]
         ends = [
-            end
-            for _ in range(2)
-            for end in at_once([lambda one=one: _delayed(here, one) for one in seeds])  # type: ignore[misc]
+            end for _ in range(2) for end in at_once([partial(_delayed, here, one) for one in seeds])
         ]
         mover.join()
         here.heal()
@@ -96,8 +95,6 @@ def storm(lab: Laboratory, seed: int) -> Came:
             direct = lab.direct(empty)
             again = [here.make_pass(_Replayed(snapshot), url=direct) for snapshot in snapshots]
             with psycopg.connect(direct) as connection:
-                from tests.faults.facts import facts
-
                 expected = facts(connection)
     came = Came(
         passes=len(ends),
@@ -118,6 +115,11 @@ def storm(lab: Laboratory, seed: int) -> Came:
     return came
 
 
+def _move(here: World) -> None:
+    for _ in range(MOVES):
+        here.history.step()
+
+
 def _delayed(here: World, seed: float) -> Ending:
     return here.make_pass(Delayed(here.source(), Random(seed), 0.1))  # noqa: S311
 
@@ -127,7 +129,8 @@ def _recorded(here: World) -> Iterator[list[Snapshot]]:
     """The snapshots of the ledger's passes, in the order in which they were written."""
     with psycopg.connect(here.direct) as connection:
         passes = connection.execute(
-            "SELECT resource_version, asked_at, observed_at, cluster_uid FROM reconciler_passes ORDER BY id"
+            "SELECT resource_version, asked_at, observed_at, cluster_uid"
+            " FROM reconciler_passes ORDER BY id"
         ).fetchall()
     snapshots = []
     for version, asked_at, observed_at, cluster_uid in passes:

@@ -74,7 +74,9 @@ def deal(seed: int) -> Sequence[Fault]:
     random = Random(f"faults of {seed}")  # noqa: S311
     moves_time = seed % 8 == 7
     faults = [fault for fault in ALL if moves_time or not fault.moves_time]
-    weights = [fault.weight * (4 if fault.name.startswith("clock") and moves_time else 1) for fault in faults]
+    weights = [
+        fault.weight * (4 if fault.name.startswith("clock") and moves_time else 1) for fault in faults
+    ]
     return in_order(random.choices(faults, weights, k=STEPS))
 
 
@@ -93,7 +95,7 @@ def play(lab: Laboratory, seed: int, faults: Sequence[Fault], tally: Tally) -> N
             here.heal()
             ends = fault.strike(here, random)
             here.heal()
-            found = _judged(here, fault, ends, before, after, tally[fault.name], moved=moved)
+            found = _judged(here, fault, ends, before, after, line=tally[fault.name], moved=moved)
             now = here.facts()
             if not moved_server:
                 off = timedelta(seconds=2 if moved else 0)
@@ -136,8 +138,8 @@ def _judged(
     ends: Sequence[Ending],
     before: Facts,
     after: Facts,
-    line: Line,
     *,
+    line: Line,
     moved: bool,
 ) -> list[str]:
     """Counts the passes by how they ended, makes one more, and tells what is wrong."""
@@ -157,7 +159,7 @@ def _judged(
     if any(end.status == 0 for end in ends):
         if now.rows != after.rows:
             found.append(f"a pass was written, but not all of it or more: {_difference(now, after)}")
-    elif any(end.status == 3 and not end.said for end in ends):  # held back, the rest is written
+    elif any(end.held for end in ends):  # held back, the rest is written
         if now.rows - after.rows or before.rows - now.rows:
             found.append(f"a pass that was held back wrote something else: {_difference(now, after)}")
     elif unknown or any(end.status is None for end in ends):
@@ -167,6 +169,9 @@ def _judged(
         found.append(f"a pass failed and wrote: {_difference(now, before)}")
     refused = sum(end.status in (1, 3) and NOT_KNOWN not in end.said for end in ends)
     again = here.make_pass()
+    if again.held and 3 in fault.ends:
+        # What really is gone stays held back with the rest, until an operator lets it through.
+        again = here.make_pass(allow_deletions=again.held)
     outdated = fault.moves_server_time and again.status == 3
     if again.status != 0 and not outdated:
         found.append(f"the next pass ended with {again.status}: {again.said}")

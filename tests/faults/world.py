@@ -41,6 +41,8 @@ class Ending:
     status: int | None
     """The exit status; 0 for written, also with tenants quarantined; None: killed or interrupted."""
     said: str = ""
+    held: int = 0
+    """How many deletions the brake held back."""
 
 
 @dataclass
@@ -92,9 +94,7 @@ def laboratory() -> Iterator[Laboratory]:
             connection.execute("SELECT pg_reload_conf()")
             connection.execute("CREATE DATABASE faults")
             sockets = Path(url.partition("host=")[2])
-        template = Database(
-            url.replace("@/postgres?", "@/faults?"), connect_timeout=5, lock_timeout=10
-        )
+        template = Database(url.replace("@/postgres?", "@/faults?"), connect_timeout=5, lock_timeout=10)
         schema.apply(template)
         template.close()
         proxy = stack.enter_context(Proxy(sockets))
@@ -157,25 +157,39 @@ class World:
         return ClusterSource(settings, progress=progress, now=now or self.clock)
 
     def make_pass(
-        self, source: Source | None = None, *, url: str | None = None, lock_timeout: float = 20
+        self,
+        source: Source | None = None,
+        *,
+        url: str | None = None,
+        lock_timeout: float = 20,
+        allow_deletions: int | None = None,
     ) -> Ending:
         """One pass, here and now, as `reconciler run` makes it."""
         database = Database(url or self.url, connect_timeout=2, lock_timeout=lock_timeout)
         try:
             ledger = Ledger(database)
             ledger.prepare()
-            done = run_pass(source or self.source(), ledger, Limits())
+            done = run_pass(source or self.source(), ledger, Limits(allow_deletions=allow_deletions))
         except ReconcilerError as error:
             return Ending(error.exit_status, str(error))
         except Exception as error:  # noqa: BLE001 - that there is none is what is tested
             return Ending(CRASHED, f"{type(error).__name__}: {error}")
         finally:
             database.close()
-        return Ending(3 if done.plan.held else 0)
+        held = len(done.plan.held)
+        return Ending(3 if held else 0, held=held)
 
-    def start(self, **environment: str) -> "subprocess.Popen[str]":
-        """One pass as a process."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("RECONCILER", "PG"))}
+    def start(
+        self,
+        *arguments: str,
+        stdout: int = subprocess.DEVNULL,
+        is_closed: bool = False,
+        **environment: str,
+    ) -> "subprocess.Popen[str]":
+        """One pass as a process; without a stdout at all where it `is_closed`."""
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("RECONCILER", "PG"))
+        }
         settings = {
             "RECONCILER_DATABASE_URL": self.url,
             "RECONCILER_KUBECONFIG": str(self.kubeconfig),
@@ -184,10 +198,11 @@ class World:
             "PYTHONPATH": str(REPOSITORY),
             "HOME": str(self.laboratory.folder),
         }
+        command = [sys.executable, "-m", "tests.faults.launcher", "run", *arguments]
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.launcher", "run"],
+            ["sh", "-c", 'exec "$@" >&-', "sh", *command] if is_closed else command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.laboratory.folder,
@@ -269,4 +284,3 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
             else:
                 os.environ[name] = value
         time.tzset()
-

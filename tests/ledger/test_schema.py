@@ -1,4 +1,5 @@
-"""The schema of the ledger in a real Postgres: complete, repeatable, and holding against every writer."""
+"""The schema of the ledger in a real Postgres: complete, repeatable, and against every writer."""
+# ruff: noqa: S608 - the names in these statements are our own
 
 import os
 import pty
@@ -29,9 +30,11 @@ FIRST = SAMPLES / "tenants-20261101T060000Z.json"
 SECOND = SAMPLES / "tenants-20261104T060000Z.json"
 
 FIXED_COLUMNS = {
-    "platform_pricing": "id tenant_monthly_fee_chf tenant_setup_fee_chf threema_message_chf vat_rate_chli",
+    "platform_pricing": "id tenant_monthly_fee_chf tenant_setup_fee_chf threema_message_chf"
+    " vat_rate_chli",
     "skill_pricing": "skill_id daily_price_chf",
-    "tenant_billing_lifecycle": "tenant_name zitadel_org_id created_at deleted_at id tenant_uid cluster_uid",
+    "tenant_billing_lifecycle": "tenant_name zitadel_org_id created_at deleted_at"
+    " id tenant_uid cluster_uid",
     "tenant_skill_events": "id tenant_name skill_id event_kind occurred_at lifecycle_id tenant_uid"
     " not_before time_source observed_at pass_id",
     "tenant_suspension_events": "id tenant_name event_kind occurred_at lifecycle_id tenant_uid"
@@ -121,7 +124,8 @@ def test_every_table_column_view_and_function_says_what_it_is(ledger: Connection
             UNION ALL SELECT NULL, 0
         ) a ON true
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')
-          AND col_description(c.oid, a.attnum) IS NULL AND (a.attnum > 0 OR obj_description(c.oid) IS NULL)
+          AND col_description(c.oid, a.attnum) IS NULL
+          AND (a.attnum > 0 OR obj_description(c.oid) IS NULL)
         UNION ALL
         SELECT oid::regprocedure::text FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace AND obj_description(oid, 'pg_proc') IS NULL
@@ -380,8 +384,9 @@ NOT_AS_IT_SHOULD_BE = {
         WHERE NOT (not_before <= occurred_at AND occurred_at <= observed_at)""",
     "order within a subject": """
         SELECT * FROM (
-            SELECT occurred_at, lag(occurred_at) OVER (PARTITION BY lifecycle_id, skill_id ORDER BY ordinal)
-                   AS before FROM tenant_skill_events
+            SELECT occurred_at,
+                   lag(occurred_at) OVER (PARTITION BY lifecycle_id, skill_id ORDER BY ordinal) AS before
+            FROM tenant_skill_events
             UNION ALL
             SELECT occurred_at, lag(occurred_at) OVER (PARTITION BY lifecycle_id ORDER BY ordinal)
             FROM tenant_suspension_events

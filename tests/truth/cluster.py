@@ -52,7 +52,9 @@ FORGED: Final = "forged"
 GAP: Final = "gap"
 """The changer gave its share up by an apply without the field; an earlier sharer stays."""
 STALE: Final = "stale"
-"""`status.suspendedAt` is that of an earlier suspension: the operator has not reacted to this one."""
+"""`status.suspendedAt` is that of an earlier suspension, the operator is late; nothing else tells."""
+OVERLOOKED: Final = "overlooked"
+"""The same, but managedFields have the time of this one."""
 
 
 class Change(NamedTuple):
@@ -71,6 +73,7 @@ class Write(NamedTuple):
 
     at: int
     name: str
+    uid: str
     body: bytes | None
     """None: it is gone."""
     readable: bool = True
@@ -120,9 +123,21 @@ class Stored:
         return "deletionTimestamp" in self.resource["metadata"]
 
 
+class Written(NamedTuple):
+    """A resource as a write leaves it."""
+
+    resource: Json
+    fields: Fields
+    difference: Difference
+    """From what it was."""
+
+
 @dataclass
 class Cluster:
-    """The tenants, what was written to them, and the truth. KeyError: no tenant of that name, or one already."""
+    """The tenants, what was written to them, and the truth.
+
+    KeyError: no tenant of that name, or one already.
+    """
 
     new_uid: Callable[[], str]
     set_list: bool = False
@@ -159,13 +174,13 @@ class Cluster:
             packages = dict.fromkeys(one.packages) | dict.fromkeys(body["spec"]["packages"])
             resource["spec"]["packages"] = list(packages)
         resource = _without(resource, given_up(shares, names, owner))
-        after = fields(resource, set_list=self.set_list)
-        difference = Difference.between(one.fields, after)
+        written = self._written(one, resource)
         let_go = shares[owner].fields - names if owner in shares else frozenset()
-        taken = applied(shares, difference, names, owner, at // SECOND, force=force)
-        if difference or taken != one.shares:
-            one.doubts |= {path: GAP for path in let_go & after.keys() if one.changers.get(path) == owner}
-            self._write(at, one, resource, after, difference, taken, owner)
+        taken = applied(shares, written.difference, names, owner, at // SECOND, force=force)
+        if written.difference or taken != one.shares:
+            left = let_go & written.fields.keys()
+            one.doubts |= {path: GAP for path in left if one.changers.get(path) == owner}
+            self._write(at, one, written, taken, owner)
 
     def replace(self, at: int, manager: str, name: str, patch: Json, shares: Shares) -> None:
         """A PUT that changes something, and says who owns what since when; `{}` clears managedFields."""
@@ -183,7 +198,7 @@ class Cluster:
             self._remove(at, one)
         elif not one.deleted:
             resource = merged(one.resource, {"metadata": {"deletionTimestamp": rfc3339(at // SECOND)}})
-            self._write(at, one, resource, one.fields, Difference.between({}, {}), one.shares, None)
+            self._write(at, one, self._written(one, resource), one.shares, None)
 
     def _create(self, at: int, body: Json, owner: Owner, names: frozenset[Path] | None = None) -> None:
         name = body["metadata"]["name"]
@@ -191,45 +206,41 @@ class Cluster:
             raise KeyError(name)
         identity = {"uid": self.new_uid(), "creationTimestamp": rfc3339(at // SECOND)}
         resource = merged(body, {"apiVersion": API_VERSION, "kind": KIND, "metadata": identity})
-        after = fields(resource, set_list=self.set_list)
         one = self.live[name] = Stored(resource, {}, {})
-        shares = {owner: Share(names or frozenset(after), at // SECOND)}
+        written = self._written(one, resource)
+        shares = {owner: Share(names or frozenset(written.fields), at // SECOND)}
         self.truth.append(Change(at, one.uid, "created"))
-        self._write(at, one, resource, after, Difference.between({}, after), shares, owner)
+        self._write(at, one, written, shares, owner)
 
     def _update(self, at: int, name: str, resource: Json, owner: Owner) -> None:
         one = self.live[name]
-        after = fields(resource, set_list=self.set_list)
-        difference = Difference.between(one.fields, after)
+        written = self._written(one, resource)
         if one.deleted and not resource["metadata"].get("finalizers"):
             self._remove(at, one)
-        elif difference or resource != one.resource:
-            shares = updated(one.shares, difference, owner, at // SECOND) if one.shares else {}
-            self._write(at, one, resource, after, difference, shares, owner)
+        elif written.difference or resource != one.resource:
+            shares = updated(one.shares, written.difference, owner, at // SECOND) if one.shares else {}
+            self._write(at, one, written, shares, owner)
+
+    def _written(self, one: Stored, resource: Json) -> Written:
+        after = fields(resource, set_list=self.set_list)
+        return Written(resource, after, Difference.between(one.fields, after))
 
     def _write(
-        self,
-        at: int,
-        one: Stored,
-        resource: Json,
-        after: Fields,
-        difference: Difference,
-        shares: Shares,
-        owner: Owner | None,
+        self, at: int, one: Stored, written: Written, shares: Shares, owner: Owner | None
     ) -> None:
         skills, suspended, deleted = set(one.packages), one.suspended, one.deleted
         is_new = not one.fields
         if ANCIENT in shares:
             merged_now = one.shares.keys() - shares.keys()
             one.changers |= {path: ANCIENT for path, who in one.changers.items() if who in merged_now}
-        for path in difference.changed | difference.removed:
+        for path in written.difference.changed | written.difference.removed:
             one.doubts.pop(path, None)
             one.changers.pop(path, None)
         if owner is not None:
-            one.changers |= dict.fromkeys(difference.changed, owner)
+            one.changers |= dict.fromkeys(written.difference.changed, owner)
         if is_new:
             skills, suspended = set(), False
-        one.resource, one.shares, one.fields = resource, shares, after
+        one.resource, one.shares, one.fields = written.resource, shares, written.fields
         self._log(at, one, skills, suspended=suspended, is_new=is_new, deleted=deleted)
         self._publish(at, one)
 
@@ -261,11 +272,13 @@ class Cluster:
         told = second_of(one.status_time) if one.status_time else None
         doubts = {path: why for path, why in one.doubts.items() if path[:2] in (PACKAGES, SUSPEND)}
         if told is not None and one.suspended and told < one.suspended_at // SECOND:
-            doubts["f:status", "f:suspendedAt"] = one.doubts.get(("f:status", "f:suspendedAt"), STALE)
+            known = (latest(one.shares, SUSPEND) or 0) >= one.suspended_at // SECOND
+            doubts["f:status", "f:suspendedAt"] = OVERLOOKED if known else STALE
         self.writes.append(
             Write(
                 at,
                 metadata["name"],
+                one.uid,
                 encode(self.shown(one)),
                 readable=ORG_LABEL in metadata.get("labels", {})
                 and (one.status_time is None or told is not None),
@@ -285,7 +298,7 @@ class Cluster:
         del self.live[name]
         if not one.deleted:
             self.truth.append(Change(at, one.uid, "deleted"))
-        self.writes.append(Write(at, name, None))
+        self.writes.append(Write(at, name, one.uid, None))
 
 
 def _without(resource: Json, paths: frozenset[Path]) -> Json:

@@ -7,6 +7,7 @@ up, lists in sets, removals, more managers than are kept, times that are cleared
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -23,9 +24,20 @@ from tests.truth.cluster import (
     Cluster,
     Stored,
 )
-from tests.truth.ownership import Conflict, Owner, Share, rfc3339
+from tests.truth.ownership import SUSPEND, Conflict, Owner, Share, rfc3339
 
-SKILLS: Final = ("browser", "calendar", "chat", "crm", "mail", "search", "threema", "vault", "wïki", 'a"b')
+SKILLS: Final = (
+    "browser",
+    "calendar",
+    "chat",
+    "crm",
+    "mail",
+    "search",
+    "threema",
+    "vault",
+    "wïki",
+    'a"b',
+)
 UPDATERS: Final = ("portal", "portal", "portal", "gitops", "support")
 APPLIERS: Final = ("gitops", "flux", "console")
 SAME_HANDS_AGAIN: Final = 0.10
@@ -38,7 +50,7 @@ class History:
     """Makes the history: `run` until so many changes that count were made."""
 
     def __init__(self, seed: str, begin: int, *, tenants: int, set_list: bool) -> None:
-        self.rng = Random(seed)
+        self.rng = Random(seed)  # noqa: S311 - to be told again
         self.cluster = Cluster(self._new_uid, set_list=set_list)
         self.now = begin
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
@@ -49,7 +61,8 @@ class History:
 
     def run(self, changes: int) -> None:
         while len(self.cluster.truth) < changes:
-            self.now, _, action = heappop(self._agenda)
+            at, _, action = heappop(self._agenda)
+            self.now = max(self.now, at)
             action()
         self._agenda.clear()
         for name, one in self.cluster.live.items():
@@ -90,7 +103,7 @@ class History:
         self._goes_on(name, self.cluster.live[name].uid)
 
     def _goes_on(self, name: str, uid: str) -> None:
-        self._later(300 + self.rng.expovariate(1 / 1200), self._turn, name, uid)
+        self._later(300 + self.rng.expovariate(1 / 600), self._turn, name, uid)
 
     def _turn(self, name: str, uid: str) -> None:
         one = self.cluster.live.get(name)
@@ -98,9 +111,8 @@ class History:
             return
         if one.deleted:
             self._patch("portal", name, {"spec": {"packages": self._other(one)}})
-        elif again := self._act(name, one):
-            if self._chance(SAME_HANDS_AGAIN):
-                self._later(self.rng.uniform(0.1, 300), self._if_same, name, uid, again)
+        elif (again := self._act(name, one)) and self._chance(SAME_HANDS_AGAIN):
+            self._later(self.rng.uniform(0.1, 300), self._if_same, name, uid, again)
         self._goes_on(name, uid)
 
     def _if_same(self, name: str, uid: str, again: Again) -> None:
@@ -113,8 +125,8 @@ class History:
             action(name)
 
     def _act(self, name: str, one: Stored) -> Again | None:
-        weights, actions = zip(*self._actions(), strict=True)
-        (action,) = self.rng.choices(actions, weights)
+        choices = self._actions()
+        ((_, action),) = self.rng.choices(choices, [weight for weight, _ in choices])
         return action(name, one)
 
     def _actions(self) -> Sequence[tuple[float, Callable[[str, Stored], Again | None]]]:
@@ -123,13 +135,14 @@ class History:
             (12, self._apply_packages),
             (13, self._switch),
             (5, self._apply_what_is_there),
-            (3, self._give_up),
+            (2, self._give_up),
             (7, self._noise),
             (3, self._null),
             (3, self._status_noise),
             (2.5, self._many_managers),
+            (0.1, self._let_an_early_sharer_stay),
             (2, self._die),
-            (1.2, self._odd),
+            (0.4, self._odd),
             (0.6, self._forge),
             (0.2, self._clear),
         )
@@ -145,8 +158,9 @@ class History:
     def _apply_packages(self, name: str, one: Stored) -> Again:
         manager, before = self.rng.choice(APPLIERS), list(one.packages)
         spec: Json = {"packages": self._other(one)}
-        if self._chance(0.3):
-            spec["suspend"] = one.suspended
+        switch = SUSPEND in one.shares.get(Owner("Apply", manager), Share(frozenset(), 0)).fields
+        if one.suspend is not None and (switch or self._chance(0.3)):
+            spec["suspend"] = one.suspend
         self._apply(manager, name, spec, force=self._chance(0.7))
         spec = {**spec, "packages": before}
         return lambda: self._apply(manager, name, spec, force=True)
@@ -183,6 +197,26 @@ class History:
         self._operator_reacts(name)
         return lambda: self._again(manager, name, {"spec": {"suspend": not value}})
 
+    def _let_an_early_sharer_stay(self, name: str, one: Stored) -> None:
+        """The gap that section 4 knows and accepts (recording: early-time-alone)."""
+        if one.suspend is None or self.cluster.set_list:
+            return
+        packages = {"packages": self._other(one)}
+        others = {"suspend": one.suspend, "plan": f"{next(self._number)}"}
+        steps: Sequence[tuple[str, Json]] = (
+            ("flux", others),
+            ("console", packages),
+            ("flux", {**others, **packages}),
+            ("console", {}),
+        )
+        after = 0.0
+        for manager, applied in steps:
+            after += self.rng.uniform(2, 30)
+            self._later(after, self._if_there, name, partial(self._force, manager, applied))
+
+    def _force(self, manager: str, spec: Json, name: str) -> None:
+        self._apply(manager, name, spec, force=True)
+
     def _null(self, name: str, _: Stored) -> Again:
         manager, key = self.rng.choice(UPDATERS), self.rng.choice(("packages", "suspend"))
         self._patch(manager, name, {"spec": {key: None}})
@@ -195,7 +229,9 @@ class History:
 
     def _status_noise(self, name: str, _: Stored) -> Again:
         def touch() -> None:
-            self.cluster.patch_status(self.now, "operator", name, {"status": {"seen": next(self._number)}})
+            self.cluster.patch_status(
+                self.now, "operator", name, {"status": {"seen": next(self._number)}}
+            )
 
         touch()
         return touch
@@ -232,7 +268,7 @@ class History:
             case _:
                 status = {"status": {"suspendedAt": ODD_TIME}}
                 self.cluster.patch_status(self.now, "operator", name, status)
-        self._later(self.rng.expovariate(1 / 2400), self._if_there, name, self._heal)
+        self._later(self.rng.expovariate(1 / 1200), self._if_there, name, self._heal)
 
     def _heal(self, name: str) -> None:
         one = self.cluster.live[name]
@@ -291,7 +327,9 @@ class History:
         if ("f:metadata", "f:finalizers", 'v:"pieced.ch/cleanup"') in labels:
             metadata["finalizers"] = ["pieced.ch/cleanup"]
         try:
-            self.cluster.apply(self.now, manager, name, {"metadata": metadata, "spec": spec}, force=force)
+            self.cluster.apply(
+                self.now, manager, name, {"metadata": metadata, "spec": spec}, force=force
+            )
         except Conflict:
             return
         self._operator_reacts(name)
@@ -323,17 +361,19 @@ class History:
         return self.rng.sample(SKILLS, number)
 
     def _picked(self, packages: Sequence[str], most: int) -> list[str]:
-        return self.rng.sample(list(packages), min(len(packages), most))
+        return self.rng.sample(list(packages), min(len(packages), max(most, 0)))
 
     def _other(self, one: Stored) -> list[str]:
-        """Another list than the tenant has: some more, some fewer, now and then none or the same again."""
+        """Another list than the tenant has: some more, some fewer, now and then none or the same."""
         packages = list(dict.fromkeys(one.packages))
         missing = [skill for skill in SKILLS if skill not in packages]
-        match self.rng.choices(("more", "fewer", "both", "order", "none", "double"), (45, 28, 15, 5, 4, 3))[0]:
+        match self.rng.choices(
+            ("more", "fewer", "both", "order", "none", "double"), (45, 28, 15, 5, 4, 3)
+        )[0]:
             case "more":
-                packages += self._picked(missing, self.rng.choice((1, 1, 1, 2)))
+                packages += self._picked(missing, self.rng.choice((1, 2, 2, 3)))
             case "fewer":
-                packages = self._picked(packages, len(packages) - self.rng.choice((1, 1, 2)))
+                packages = self._picked(packages, len(packages) - self.rng.choice((1, 2, 2, 3)))
             case "both":
                 packages = self._picked(packages, len(packages) - 1) + self._picked(missing, 1)
             case "order":

@@ -2,7 +2,7 @@
 
 An Update (POST, PUT, patch) makes its manager the only owner of what it changes, and moves the time of
 its entry. A server-side apply takes a share in all that it names; its entry's time moves only where the
-object changes. What is taken away leaves no time. Proved against the recorded servers in `test_recorded`.
+object changes. What is taken away leaves no time. Proved in `test_recorded`.
 """
 
 import json
@@ -118,7 +118,13 @@ def updated(shares: Shares, difference: Difference, owner: Owner, second: int) -
 
 
 def applied(
-    shares: Shares, difference: Difference, names: frozenset[Path], owner: Owner, second: int, *, force: bool
+    shares: Shares,
+    difference: Difference,
+    names: frozenset[Path],
+    owner: Owner,
+    second: int,
+    *,
+    force: bool,
 ) -> Shares:
     """After a server-side apply that names these fields. Raises Conflict."""
     result: dict[Owner, Share] = {}

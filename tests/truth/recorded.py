@@ -60,7 +60,7 @@ def lived_again(life: str) -> tuple[list[Recorded], list[Known]]:
         write(cluster, line["request"], line["tenant"], _instant(line, server))
         title = f"{line['step']} {line['action']} {line['tenant']} by {line['manager']}"
         one = cluster.live.get(line["tenant"])
-        results.append(Recorded(title, server, one and cluster.shown(one)))
+        results.append(Recorded(title, server, cluster.shown(one) if one else None))
         before, after = (datetime.fromisoformat(line[side]) for side in ("before", "after"))
         truth += [Known(before, after, change) for change in cluster.truth[logged:]]
     return results, truth

@@ -106,16 +106,15 @@ def server_side_applied(one: Replica) -> Steps:
 
 
 def many_managers(one: Replica) -> Steps:
-    times = "56 56 56 56 57 57 58 58 58 59 59 60 60".replace("60", "00").split()
     one.create("15:36:55", "portal", packages=["mail"], k13=0)
-    for number, second in enumerate(times):
-        minute = "15:37" if second == "00" else "15:36"
-        one.patch(f"{minute}:{second}", f"manager-{number:02}", spec={f"k{number}": 1})
+    for number, second in enumerate((56, 56, 56, 56, 57, 57, 58, 58, 58, 59, 59, 0, 0)):
+        minute = "15:36" if second else "15:37"
+        one.patch(f"{minute}:{second:02}", f"manager-{number:02}", spec={f"k{number}": 1})
     yield ""
     one.patch("15:37:02", "manager-99", spec={"packages": ["mail", "vault"]})
     yield "2-packages-by-one-more"
-    for number, second in enumerate("03 03 04 04 05 05 05 06 06 07 07 07".split()):
-        one.patch(f"15:37:{second}", f"manager-{number:02}", spec={f"k{number}": 2})
+    for number, second in enumerate((3, 3, 4, 4, 5, 5, 5, 6, 6, 7, 7, 7)):
+        one.patch(f"15:37:{second:02}", f"manager-{number:02}", spec={f"k{number}": 2})
     yield "3-later"
 
 
