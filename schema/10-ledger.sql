@@ -94,7 +94,7 @@ COMMENT ON COLUMN tenant_billing_lifecycle.deleted_pass_id IS 'The pass that wro
 CREATE OR REPLACE FUNCTION reconciler_skill_key(skill_id text) RETURNS text
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length(skill_id) <= 128 AND NOT starts_with(skill_id, 'sha256:') THEN skill_id
-                ELSE 'sha256:' || encode(sha256(replace(skill_id, '\', '\\')::bytea), 'hex') END
+                ELSE 'sha256:' || encode(sha256(replace(skill_id, chr(92), chr(92) || chr(92))::bytea), 'hex') END
 $$;
 COMMENT ON FUNCTION reconciler_skill_key(text) IS 'The skill, or its digest where it is longer than an index can hold.';
 

@@ -1,6 +1,5 @@
 """The commands: each puts the parts together for one thing that a person asks for."""
 
-import os
 import signal
 import sys
 from typing import Any
@@ -20,15 +19,16 @@ def execute(command: str, given: dict[str, Any]) -> int:
     try:
         return _run(command, given, flags)
     except ReconcilerError as error:
-        print(f"reconciler: {error}", file=sys.stderr)
+        print(f"reconciler: {_printable(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("reconciler: interrupted; what was not reported is not written", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Who read the output has seen enough. Python would complain once more when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+def _printable(message: str) -> str:
+    """One line, whatever a server or a file had to say in it."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
 
 
 def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:

@@ -1,15 +1,13 @@
 """`reconciler history` and `reconciler coverage`: what was written, why, and when anybody looked."""
 
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
-from reconciler.commands.reporting import print_lines
+from reconciler.commands.reporting import print_bytes, print_lines
 from reconciler.commands.wiring import given_time, open_database, set_up_logging
 from reconciler.core.history import Span, WrittenLifecycle, gaps
 from reconciler.core.reading import shown
@@ -17,6 +15,7 @@ from reconciler.errors import UsageError
 from reconciler.ledger import history as ledger_history
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
+from reconciler.output.report import to_json
 from reconciler.output.text import time
 from reconciler.output.timeline import timeline
 from reconciler.settings import load
@@ -93,5 +92,4 @@ def _told(length: timedelta) -> str:
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
-    sys.stdout.buffer.flush()
+    print_bytes([to_json(value), b"\n"])

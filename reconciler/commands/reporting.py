@@ -1,5 +1,7 @@
 """Prints a pass that was made, and tells its exit status."""
 
+import logging
+import os
 import sys
 from collections.abc import Iterable
 from typing import Final
@@ -9,30 +11,41 @@ from reconciler.output.report import json_report
 from reconciler.output.text import text_report, wants_colour
 from reconciler.passes import Pass
 
+log = logging.getLogger(__name__)
+
 HELD: Final = 3
 CHANGES_PLANNED: Final = 10
 
 
 def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
-    """The results, on stdout."""
+    """The results, on stdout. The pass is what it is, whether or not somebody reads of it."""
     if output == "json":
-        for piece in json_report(done.plan, dry_run=dry_run):
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
-        return
-    lines: Iterable[str]
-    if output == "sql":
-        lines = script.script(done.plan, done.known.last_pass)
+        print_bytes(json_report(done.plan, dry_run=dry_run))
+    elif output == "sql":
+        print_lines(script.script(done.plan, done.known.last_pass))
     else:
-        lines = text_report(done.plan, dry_run=dry_run, colour=wants_colour(sys.stdout))
-    print_lines(lines)
+        print_lines(text_report(done.plan, dry_run=dry_run, colour=wants_colour(sys.stdout)))
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Text for a person, in UTF-8 whatever the locale says."""
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-    sys.stdout.writelines(f"{line}\n" for line in lines)
-    sys.stdout.flush()
+    """Text, in UTF-8 whatever the locale says."""
+    print_bytes(f"{line}\n".encode(errors="backslashreplace") for line in lines)
+
+
+def print_bytes(pieces: Iterable[bytes]) -> None:
+    """Results on stdout; where they cannot be written there, that is said, and no error."""
+    if sys.stdout is None:
+        return
+    try:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # Who closed the pipe has seen enough.
+        if not isinstance(error, BrokenPipeError):
+            log.error("the result could not be printed: %s", error.strerror)  # noqa: TRY400
+        # Python would try, and complain, once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_status(done: Pass, quarantine_exit: int) -> int:

@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from reconciler.commands.reporting import print_lines
 from reconciler.commands.wiring import open_database, set_up_logging
 from reconciler.errors import UsageError
 from reconciler.ledger import schema as ledger_schema
@@ -12,7 +13,7 @@ from reconciler.settings import load
 def schema(flags: dict[str, Any], *, action: str, yes: bool = False, **roles: str) -> int:
     """Raises ReconcilerError."""
     if action == "print":
-        print(ledger_schema.statements(), end="")
+        print_lines([ledger_schema.statements().rstrip()])
         return 0
     settings = load(flags)
     set_up_logging(settings)

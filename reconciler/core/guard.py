@@ -42,13 +42,13 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     """
     snapshot, last, adopting = plan.snapshot, known.last_pass, limits.adopt_cluster
     ours, theirs = known.cluster_uid, snapshot.cluster_uid
-    is_other = bool(ours and theirs and ours != theirs)
     version, newest = snapshot.resource_version or "", known.cluster_version or ""
     is_older = version.isdecimal() and newest.isdecimal() and int(version) < int(newest)
-    if is_other and not adopting:
+    is_other = bool(ours and theirs and ours != theirs)
+    if ours and theirs and ours != theirs and not adopting:
         raise Refused(
-            f"the snapshot is of cluster {theirs}, the ledger of cluster {ours}; nothing was written. "
-            "If the new cluster continues the old one, run once with --adopt-cluster"
+            f"the snapshot is of cluster {shown(theirs)}, the ledger of cluster {shown(ours)}; "
+            "nothing was written. If it continues the old one, run once with --adopt-cluster"
         )
     if is_older and not is_other and not adopting:
         raise OutdatedSnapshot(
@@ -109,5 +109,5 @@ def _without(
         if change.lifecycle.name not in names:
             changes.append(change)
         elif not change.begins:
-            changes.extend(unread(change.lifecycle, known, held=held))
+            changes.extend(unread(change.lifecycle, known, held=held or change.lifecycle.held))
     return replace(plan, changes=tuple(changes))

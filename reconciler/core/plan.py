@@ -124,7 +124,7 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
         """It could not be read: the next interval reaches back to the last pass that could."""
         unseen.pop(lifecycle.name, None)
         left.add(lifecycle.name)
-        changes.extend(unread(lifecycle, known))
+        changes.extend(unread(lifecycle, known, held=False))
 
     def set_aside(tenant: Tenant, reason: str) -> None:
         quarantined.append(Unreadable(uid=tenant.uid, name=tenant.name, reason=reason))
@@ -166,12 +166,12 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
     return Plan(snapshot=snapshot, changes=tuple(changes), quarantined=tuple(quarantined))
 
 
-def unread(lifecycle: Lifecycle, known: KnownState, *, held: bool = False) -> Sequence[Change]:
-    """Remembers when the lifecycle could last be read, and that it is held, if that is new."""
-    if lifecycle.read_at is not None and lifecycle.held >= held:
+def unread(lifecycle: Lifecycle, known: KnownState, *, held: bool) -> Sequence[Change]:
+    """Remembers when the lifecycle could last be read, and whether it is held, if that is new."""
+    if lifecycle.read_at is not None and lifecycle.held == held:
         return ()
     since = _since(lifecycle, known)
-    return (Change(lifecycle=replace(lifecycle, read_at=since, held=held or lifecycle.held)),)
+    return (Change(lifecycle=replace(lifecycle, read_at=since, held=held)),)
 
 
 def outcome(plan: Plan, known: KnownState) -> KnownState:

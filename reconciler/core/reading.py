@@ -290,7 +290,8 @@ def _decode_lenient_list(body: bytes, problem: str) -> _List:
 
 def _lenient(text: Raw | bytes) -> dict[str, Any]:
     """As JSON, with halves of surrogate pairs where the text is no text; they are found later on."""
-    document = json.loads(bytes(text).decode(errors="surrogateescape"))
+    # As floats: an integer may be longer than Python reads, and none is read that would be kept.
+    document = json.loads(bytes(text).decode(errors="surrogateescape"), parse_int=float)
     metadata = document.get("metadata")
     if isinstance(metadata, dict):
         # Evidence that nobody may need, and that would have to be bytes again.

@@ -60,6 +60,8 @@ class Ledger:
         except CommitUnknown as error:
             pass_id = books.pass_id if books else None
             if pass_id is not None and not self._was_written(pass_id, error):
+                if isinstance(error.__cause__, KeyboardInterrupt):
+                    raise error.__cause__ from None
                 raise LedgerError(f"{error}; the pass was not written") from error
 
     def _was_written(self, pass_id: int, error: CommitUnknown) -> bool:

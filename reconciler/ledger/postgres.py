@@ -12,6 +12,7 @@ from psycopg import IsolationLevel, sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
+from reconciler.core.reading import shown
 from reconciler.errors import LedgerError, UsageError
 
 OLDEST_SERVER: Final = 15
@@ -106,8 +107,10 @@ class Database:
             if committing and lost:
                 raise CommitUnknown(f"{self}: {_told(error)}") from error
             raise self._explained(error) from error
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if committing:
+                raise CommitUnknown(f"{self}: interrupted while the pass was committed") from error
             raise
 
     def close(self) -> None:
@@ -193,4 +196,4 @@ def _parts(url: str) -> Mapping[str, Any]:
 def _told(error: psycopg.Error) -> str:
     """The server's or libpq's message on one line."""
     text = error.diag.message_primary or str(error) or type(error).__name__
-    return " ".join(text.split())
+    return shown(" ".join(text.split()), 500)[1:-1]

@@ -1,5 +1,6 @@
 """A pass as the JSON object that other programs read: the contract of `run --output json`."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
@@ -10,6 +11,12 @@ from msgspec import Struct
 from reconciler.core.plan import Change, Kind, Plan, Row
 
 _ROWS_AT_ONCE: Final = 1000
+
+# DEL, C1, line and paragraph separators, and what turns the direction of text around (U+061C, U+200E,
+# U+200F, U+202A to U+202E, U+2066 to U+2069); all below U+0020 is escaped already.
+_UNSAFE: Final = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
+)
 
 
 class _Named(Struct, rename="camel"):
@@ -78,6 +85,15 @@ def summary(plan: Plan, *, dry_run: bool) -> str:
     return f"{examined}: {', '.join(said) or 'no change'}{ending}"
 
 
+def to_json(value: object) -> bytes:
+    """One line that a terminal may show: no control character, and no line or paragraph separator."""
+    return _UNSAFE.sub(_escaped, msgspec.json.encode(value))
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return f"\\u{ord(match[0].decode()):04x}".encode()
+
+
 def json_report(plan: Plan, *, dry_run: bool) -> Iterator[bytes]:
     """The object on one line, in pieces: a backfill has a million rows."""
     counts, snapshot = plan.counts(), plan.snapshot
@@ -98,14 +114,14 @@ def json_report(plan: Plan, *, dry_run: bool) -> Iterator[bytes]:
         ],
         snapshot=_Snapshot(snapshot.cluster_uid, snapshot.resource_version, snapshot.observed_at),
     )
-    yield msgspec.json.encode(head)[:-1] + b',"rows":['
+    yield to_json(head)[:-1] + b',"rows":['
     separator, batch = b"", []
     for change, row in plan.rows():
         batch.append(_row(change, row, snapshot.observed_at))
         if len(batch) == _ROWS_AT_ONCE:
-            yield separator + msgspec.json.encode(batch)[1:-1]
+            yield separator + to_json(batch)[1:-1]
             separator, batch = b",", []
-    yield (separator if batch else b"") + msgspec.json.encode(batch)[1:-1] + b"]}\n"
+    yield (separator if batch else b"") + to_json(batch)[1:-1] + b"]}\n"
 
 
 def _row(change: Change, row: Row, observed_at: datetime) -> _Row:

@@ -64,16 +64,16 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     yield summary(plan, dry_run=dry_run)
 
 
-def wants_colour(stream: TextIO) -> bool:
+def wants_colour(stream: TextIO | None) -> bool:
     """On a terminal, unless NO_COLOR says otherwise."""
-    return stream.isatty() and not os.environ.get("NO_COLOR")
+    return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 class Progress:
     """One line on a terminal that says how far it is; elsewhere nothing."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream if stream.isatty() else None
+    def __init__(self, stream: TextIO | None = sys.stderr) -> None:
+        self._stream = stream if stream is not None and stream.isatty() else None
 
     def __call__(self, text: str) -> None:
         """Shows `text` in place of what was shown before; an empty one clears the line."""

@@ -729,6 +729,13 @@ def test_a_server_that_is_not_there_is_named(
     assert says in message
 
 
+def test_a_password_in_the_servers_address_is_not_told(server: ApiServer, kubeconfig: Path) -> None:
+    address = server.url.replace("//", f"//me:{TOKEN}@")
+    kubeconfig.write_text(kubeconfig.read_text().replace(server.url, address))
+    server.fail(FAULTS["503"])
+    assert server.url in failure(source_of(kubeconfig))
+
+
 # Inside a cluster
 
 
