@@ -20,9 +20,7 @@ from reconciler.embedded import EmbeddedPostgres
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
 
-freezegun.configure(
-    extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary", "urllib3"]
-)
+freezegun.configure(extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary", "urllib3"])
 
 RECORDINGS = Path(__file__).parent / "recordings"
 SAMPLES = Path(__file__).parents[1] / "k8s" / "samples"

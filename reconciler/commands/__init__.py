@@ -19,11 +19,17 @@ def execute(command: str, given: dict[str, Any]) -> int:
     try:
         return _run(command, given, flags)
     except ReconcilerError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return _interrupted()
         print(f"reconciler: {_printable(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("reconciler: interrupted; what was not reported is not written", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
+
+
+def _interrupted() -> int:
+    print("reconciler: interrupted; what was not reported is not written", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _printable(message: str) -> str:

@@ -322,10 +322,11 @@ def _ended(
 
 
 def _suspension(tenant: Tenant, since: datetime, until: datetime) -> Moment:
-    evidence = [
-        (tenant.suspended_at, TimeSource.STATUS),
-        (tenant.evidence.suspend, TimeSource.MANAGED_FIELDS),
-    ]
+    """When the operator noted it down; unless spec was changed later: then that is of an earlier one."""
+    noted, changed = tenant.suspended_at, tenant.evidence.suspend
+    evidence = [(noted, TimeSource.STATUS), (changed, TimeSource.MANAGED_FIELDS)]
+    if noted is not None and changed is not None and noted < changed:
+        evidence.reverse()
     return Moment.best(evidence, since, until)
 
 
