@@ -40,7 +40,13 @@ class Ledger:
 
     def prepare(self) -> None:
         """Brings the schema up to date. Raises LedgerError."""
-        if schema.apply(self._database):
+        try:
+            applied = schema.apply(self._database)
+        except CommitUnknown as error:
+            # Nothing is lost: what is behind is brought up to date by whoever comes next.
+            _raise_interruption(error)
+            raise
+        if applied:
             log.info("brought the schema of %s to version %d", self._database, schema.VERSION)
 
     def last_instant(self) -> datetime | None:
@@ -60,8 +66,7 @@ class Ledger:
         except CommitUnknown as error:
             pass_id = books.pass_id if books else None
             if pass_id is not None and not self._was_written(pass_id, error):
-                if isinstance(error.__cause__, KeyboardInterrupt):
-                    raise error.__cause__ from None
+                _raise_interruption(error)
                 raise LedgerError(f"{error}; the pass was not written") from error
 
     def _was_written(self, pass_id: int, error: CommitUnknown) -> bool:
@@ -73,6 +78,11 @@ class Ledger:
                 f"{error}; whether pass {pass_id} was written is not known. Look for it in "
                 "reconciler_passes; running again is safe either way"
             ) from error
+
+
+def _raise_interruption(error: CommitUnknown) -> None:
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        raise error.__cause__ from None
 
 
 class _DryBooks:

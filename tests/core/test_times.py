@@ -182,8 +182,13 @@ TIMES = {
     ),
     "suspended by whom we know, and the status says when": Case(
         [A],
-        [tenant("A", suspended=True, suspended_at=at(8), evidence=Evidence(suspend=at(9)))],
+        [tenant("A", suspended=True, suspended_at=at(8), evidence=Evidence(suspend=at(7)))],
         *("suspended", at(8), P, "status"),
+    ),
+    "suspended by whom we know after the status was noted, for a suspension before": Case(
+        [A],
+        [tenant("A", suspended=True, suspended_at=at(8), evidence=Evidence(suspend=at(9)))],
+        *("suspended", at(9), P, FIELDS),
     ),
     "suspended by whom we know, and the status is old": Case(
         [A],
