@@ -46,9 +46,7 @@ def main() -> int:
     allow_missing_kubectl = parser.parse_args().allow_missing_kubectl
     kubectl = shutil.which("kubectl")
     if not kubectl and not allow_missing_kubectl:
-        print(
-            "kubectl is not installed; install it or give --allow-missing-kubectl", file=sys.stderr
-        )
+        print("kubectl is not installed; install it or give --allow-missing-kubectl", file=sys.stderr)
         return 1
 
     crd = _load(HERE / "crd.yaml")
@@ -160,8 +158,7 @@ def _restricted_problems(pod: Document) -> Iterator[str]:
         rules = {
             "runAsNonRoot must be true": both.get("runAsNonRoot") is True,
             "runAsUser must be a number above 0": both.get("runAsUser", 0) > 0,
-            "seccomp must be RuntimeDefault": both.get("seccompProfile")
-            == {"type": "RuntimeDefault"},
+            "seccomp must be RuntimeDefault": both.get("seccompProfile") == {"type": "RuntimeDefault"},
             "no SELinux, AppArmor or Windows options": both.keys().isdisjoint(
                 {"seLinuxOptions", "appArmorProfile", "windowsOptions"}
             ),
@@ -171,9 +168,7 @@ def _restricted_problems(pod: Document) -> Iterator[str]:
             "procMount must be the default": "procMount" not in own,
             "no host ports": not any("hostPort" in port for port in container.get("ports", [])),
         }
-        yield from (
-            f"container {container['name']}: {rule}" for rule, ok in rules.items() if not ok
-        )
+        yield from (f"container {container['name']}: {rule}" for rule, ok in rules.items() if not ok)
 
 
 def _own_problems(pod: Document, overlay: str, defined: set[tuple[str, str]]) -> Iterator[str]:
@@ -183,9 +178,7 @@ def _own_problems(pod: Document, overlay: str, defined: set[tuple[str, str]]) ->
     named = {("ServiceAccount", pod.get("serviceAccountName", "default"))}
     for container in _containers(pod):
         for source in container.get("envFrom", []):
-            named |= {
-                ("ConfigMap", ref["name"]) for key, ref in source.items() if key == "configMapRef"
-            }
+            named |= {("ConfigMap", ref["name"]) for key, ref in source.items() if key == "configMapRef"}
         resources = container.get("resources", {})
         rules = {
             "readOnlyRootFilesystem must be true": container.get("securityContext", {}).get(
@@ -195,9 +188,7 @@ def _own_problems(pod: Document, overlay: str, defined: set[tuple[str, str]]) ->
             and "memory" in resources.get("limits", {}),
             "must be a dry run": overlay != "overlays/dry-run" or "--dry-run" in container["args"],
         }
-        yield from (
-            f"container {container['name']}: {rule}" for rule, ok in rules.items() if not ok
-        )
+        yield from (f"container {container['name']}: {rule}" for rule, ok in rules.items() if not ok)
     yield from (f"names {kind}/{name}, not defined here" for kind, name in sorted(named - defined))
 
 
