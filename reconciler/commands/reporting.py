@@ -22,7 +22,7 @@ def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
     if output == "json":
         print_bytes(json_report(done.plan, dry_run=dry_run))
     elif output == "sql":
-        print_lines(script.script(done.plan, done.known.last_pass))
+        print_lines(script.script(done.plan, done.known))
     else:
         print_lines(text_report(done.plan, dry_run=dry_run, colour=wants_colour(sys.stdout)))
 

@@ -97,6 +97,8 @@ class KnownState(Struct, frozen=True, kw_only=True):
     gone: Mapping[str, Lifecycle] = {}
     """By uid, the last lifecycle as it was at its end; of those tenants that the snapshot shows."""
     last_pass: LastPass | None = None
+    has_tables: bool = True
+    """False where the schema is not there yet, or still the portal's."""
     cluster_uid: str | None = None
     """The cluster of the last pass that named one."""
     cluster_version: str | None = None

@@ -110,8 +110,10 @@ def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Map
 def portal_state(transaction: Transaction) -> KnownState:
     """What the portal's hooks wrote, where the schema is still theirs; nothing where there is none."""
     if transaction.value("SELECT to_regclass('tenant_billing_lifecycle') IS NULL"):
-        return KnownState()
-    return KnownState(adopted={row[2]: _lifecycle(row) for row in transaction.rows(_PORTAL)})
+        return KnownState(has_tables=False)
+    return KnownState(
+        has_tables=False, adopted={row[2]: _lifecycle(row) for row in transaction.rows(_PORTAL)}
+    )
 
 
 def _lifecycle(row: Sequence[Any]) -> Lifecycle:

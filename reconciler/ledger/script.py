@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from reconciler.core.plan import Change, Plan, Row
-from reconciler.core.tenant import LastPass
+from reconciler.core.tenant import KnownState
 from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.schema import statements
 from reconciler.ledger.writing import (
     REOPEN,
     SWITCHED_ON,
@@ -34,14 +35,16 @@ class _Expression(str):
     __slots__ = ()
 
 
-def script(plan: Plan, last_pass: LastPass | None) -> Iterator[str]:
+def script(plan: Plan, known: KnownState) -> Iterator[str]:
     """The statements, one line at a time; they refuse to run where the ledger has moved on since."""
     yield "\\set ON_ERROR_STOP on"
     yield "SET client_encoding = 'UTF8';"
     yield "BEGIN;"
     yield "SET LOCAL standard_conforming_strings = on;"
     yield f"SELECT pg_advisory_xact_lock({LOCK_KEY});"
-    expected = _literal(last_pass.observed_at if last_pass else None, "timestamptz")
+    if not known.has_tables:
+        yield statements()
+    expected = _literal(known.last_pass.observed_at if known.last_pass else None, "timestamptz")
     yield (
         "DO $$ BEGIN IF (SELECT observed_at FROM reconciler_passes ORDER BY id DESC LIMIT 1) "
         f"IS DISTINCT FROM {expected} "
