@@ -155,12 +155,15 @@ class _Client:
             configuration.retries = urllib3.Retry(0, redirect=0, respect_retry_after_header=False)
             # It may carry a password, which is nobody's business.
             self._host = re.sub(r"//[^/]*@", "//", configuration.host)
+            if not re.match(r"https?://", self._host, re.IGNORECASE):
+                raise kubernetes.config.ConfigException(f"the server {self._host} is no URL")
             api = kubernetes.client.ApiClient(configuration)
         except Exception as error:  # noqa: BLE001
             # The library raises whatever it stumbles over; only its own messages quote no secret.
             known = isinstance(error, kubernetes.config.ConfigException)
             problem = error.strerror if isinstance(error, OSError) else str(error) if known else None
-            where = settings.kubeconfig or ("in-cluster" if in_cluster else "~/.kube/config")
+            outside = os.environ.get("KUBECONFIG") or "~/.kube/config"
+            where = settings.kubeconfig or ("in-cluster" if in_cluster else outside)
             wanted = f", context {settings.context}" if settings.context else ""
             raise UsageError(
                 f"no usable cluster configuration ({where}{wanted}): "
