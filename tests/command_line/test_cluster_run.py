@@ -270,12 +270,12 @@ def test_a_list_that_expires_once_is_followed_from_its_start(run: Run, server: A
     assert lists(server) == 4
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "nonsense"])
+@pytest.mark.parametrize(("address", "status"), [("http://127.0.0.1:1", 1), ("nonsense", 2)])
 def test_a_wrong_address_is_one_line(
-    run: Run, server: ApiServer, kubeconfig: Path, ledger: Connection, address: str
+    run: Run, server: ApiServer, kubeconfig: Path, ledger: Connection, address: str, status: int
 ) -> None:
     kubeconfig.write_text(kubeconfig.read_text().replace(server.url, address))
-    failed(run(), 1, address)
+    failed(run(), status, address)
     assert set(row_counts(ledger).values()) == {0}
 
 
