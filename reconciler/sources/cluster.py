@@ -155,7 +155,7 @@ class _Client:
             configuration.retries = urllib3.Retry(0, redirect=0, respect_retry_after_header=False)
             # It may carry a password, which is nobody's business.
             self._host = re.sub(r"//[^/]*@", "//", configuration.host)
-            if not re.match(r"https?://", self._host, re.IGNORECASE):
+            if not re.match(r"\w[\w+.-]*://", self._host):
                 raise kubernetes.config.ConfigException(f"the server {self._host} is no URL")
             api = kubernetes.client.ApiClient(configuration)
         except Exception as error:  # noqa: BLE001
