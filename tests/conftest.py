@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,9 @@ from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
 
 freezegun.configure(extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary", "urllib3"])
+
+# A shell's background job ignores Ctrl-C, and so would every program that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RECORDINGS = Path(__file__).parent / "recordings"
 SAMPLES = Path(__file__).parents[1] / "k8s" / "samples"

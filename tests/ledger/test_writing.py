@@ -107,10 +107,12 @@ def stopped_at(
     with ledger.transaction():
         ledger.execute(f"LOCK TABLE {table} IN SHARE MODE".encode())
         process = command.start("run", *arguments)
-        wait_for_lock(ledger)
-        yield process
-        process.kill()
-        process.communicate()
+        try:
+            wait_for_lock(ledger)
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
     wait_until_alone(ledger)
 
 
