@@ -65,11 +65,16 @@ class ClusterSource:
         *,
         progress: Callable[[int], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`progress` is told how many tenants were read so far, and 0 at the end."""
+        """`progress` is told how many tenants were read so far, and 0 at the end.
+
+        `now` is our clock, which may be set at any time; `ticks` are seconds that only pass.
+        """
         self._settings = settings
         self._progress = progress
         self._now = now
+        self._ticks = ticks
 
     def snapshot(self) -> Snapshot:
         """Lists all tenants. Raises SnapshotError, and UsageError for the kubeconfig."""
@@ -94,9 +99,11 @@ class ClusterSource:
         tenants: list[Tenant] = []
         unreadable: list[Unreadable] = []
         deadline = time.monotonic() + self._settings.list_timeout
-        asked_at = self._now()
+        # One look at the clock: it may be set while the answer is on its way.
+        asked_at, started = self._now(), self._ticks()
         page, date = client.page(version, None, deadline)
-        asked_at, observed_at = _on_server_clock(asked_at, self._now(), date)
+        arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
+        asked_at, observed_at = _on_server_clock(asked_at, arrived_at, date)
         first_version, number = page.resource_version, 1
         while True:
             try:
@@ -314,13 +321,13 @@ def _on_server_clock(
 ) -> tuple[datetime, datetime]:
     """P and S on the API server's clock, which is ours where the two agree to 2 s."""
     if date is None or asked_at - CLOCK_DIFFERENCE <= date <= arrived_at + CLOCK_DIFFERENCE:
-        return min(asked_at, arrived_at), arrived_at
+        return asked_at, arrived_at
     log.warning(
         "this clock is %+.0f s off the API server's, which is used instead",
         (arrived_at - date).total_seconds(),
     )
     # The header is cut to the second, and was written before it arrived here.
-    return date - max(arrived_at - asked_at, timedelta()), date + timedelta(seconds=1)
+    return date - (arrived_at - asked_at), date + timedelta(seconds=1)
 
 
 def _advice(status: int) -> str:

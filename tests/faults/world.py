@@ -154,7 +154,12 @@ class World:
             read_timeout=read_timeout,
             list_timeout=list_timeout,
         )
-        return ClusterSource(settings, progress=progress, now=now or self.clock)
+        return ClusterSource(
+            settings,
+            progress=progress,
+            now=now or self.clock,
+            ticks=lambda: self.clock().timestamp(),
+        )
 
     def make_pass(
         self,
