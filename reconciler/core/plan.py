@@ -28,7 +28,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.reading import shown
-from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
+from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant, Unreadable
 from reconciler.core.times import CLOCK_TOLERANCE, Moment, TimeSource, moment
 from reconciler.errors import Refused, SnapshotError
 
@@ -172,39 +172,6 @@ def unread(lifecycle: Lifecycle, known: KnownState, *, held: bool) -> Sequence[C
         return ()
     since = _since(lifecycle, known)
     return (Change(lifecycle=replace(lifecycle, read_at=since, held=held)),)
-
-
-def outcome(plan: Plan, known: KnownState) -> KnownState:
-    """What the ledger knows once the plan is written."""
-    snapshot = plan.snapshot
-    live, adopted, gone = dict(known.live), dict(known.adopted), dict(known.gone)
-    for change in plan.changes:
-        lifecycle = change.lifecycle
-        adopted.pop(lifecycle.name, None)
-        live.pop(change.rebound_from or "", None)
-        if not change.ends and lifecycle.uid is not None:
-            live[lifecycle.uid] = lifecycle
-        elif not change.ends:
-            adopted[lifecycle.name] = lifecycle
-        elif lifecycle.uid is not None:
-            live.pop(lifecycle.uid, None)
-            gone[lifecycle.uid] = lifecycle
-    return KnownState(
-        live=live,
-        adopted=adopted,
-        gone=gone,
-        last_pass=LastPass(
-            id=known.last_pass.id + 1 if known.last_pass else 1,
-            asked_at=snapshot.asked_at,
-            observed_at=snapshot.observed_at,
-        ),
-        cluster_uid=snapshot.cluster_uid,
-        cluster_version=(
-            snapshot.resource_version or known.cluster_version
-            if snapshot.cluster_uid == known.cluster_uid
-            else snapshot.resource_version
-        ),
-    )
 
 
 def _placed(snapshot: Snapshot, known: KnownState) -> Snapshot:

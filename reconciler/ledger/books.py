@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from msgspec.structs import replace
-
-from reconciler.core.plan import Plan, outcome
-from reconciler.core.tenant import KnownState, Snapshot
+from reconciler.core.kept import KeptState
+from reconciler.core.plan import Plan
+from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
-from reconciler.ledger.known import gone, known_state, last_instant, portal_state
+from reconciler.ledger.known import gone, known_state, last_pass, portal_state
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.writing import was_written, write
 
@@ -21,15 +20,28 @@ log = logging.getLogger(__name__)
 class Books:
     """The open ledger of one pass: nobody else writes until it is closed."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, kept: KeptState | None) -> None:
         self._transaction = transaction
+        self._kept = kept
         self.pass_id: int | None = None
+        self.state: KeptState | None = None
+        """What is known, once something was asked."""
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
-        return known_state(self._transaction, snapshot)
+        if self.state is None:
+            last = last_pass(self._transaction)
+            if self._kept is not None and self._kept.last_pass == last.last_pass:
+                self.state = self._kept
+            else:
+                self.state = KeptState(known_state(self._transaction, last))
+        known = self.state.known()
+        return self.state.known(gone(self._transaction, snapshot, known))
 
     def apply(self, plan: Plan) -> None:
-        self.pass_id = write(self._transaction, plan)
+        written = write(self._transaction, plan)
+        self.pass_id = written.pass_id
+        if self.state is not None:
+            self.state.forward(plan, written)
 
 
 class Ledger:
@@ -37,6 +49,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._kept: KeptState | None = None
 
     def prepare(self) -> None:
         """Brings the schema up to date. Raises LedgerError."""
@@ -52,22 +65,26 @@ class Ledger:
     def last_instant(self) -> datetime | None:
         """The instant of the last pass. Raises LedgerError."""
         with self._database.transaction(read_only=True) as transaction:
-            return last_instant(transaction)
+            last = last_pass(transaction).last_pass
+            return last.observed_at if last else None
 
     @contextmanager
     def open(self) -> Iterator[Books]:
         """Raises LedgerError; then nothing was written, unless the message says that nobody knows."""
-        books = None
+        # Forgotten unless all goes well: what is known then has to be read back.
+        books, kept, self._kept = None, self._kept, None
         try:
             with self._database.transaction() as transaction:
                 transaction.lock(lambda: log.warning("another pass is being written; waiting for it"))
-                books = Books(transaction)
+                books = Books(transaction, kept)
                 yield books
         except CommitUnknown as error:
             pass_id = books.pass_id if books else None
             if pass_id is not None and not self._was_written(pass_id, error):
                 _raise_interruption(error)
                 raise LedgerError(f"{error}; the pass was not written") from error
+        else:
+            self._kept = books.state
 
     def _was_written(self, pass_id: int, error: CommitUnknown) -> bool:
         try:
@@ -90,12 +107,10 @@ class _DryBooks:
         self._ledger = ledger
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
-        self._ledger.known = self._ledger.read(snapshot)
-        return self._ledger.known
+        return self._ledger.read(snapshot)
 
     def apply(self, plan: Plan) -> None:
-        if self._ledger.known is not None:
-            self._ledger.known = outcome(plan, self._ledger.known)
+        self._ledger.plan_on(plan)
 
 
 class DryLedger:
@@ -103,17 +118,21 @@ class DryLedger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.known: KnownState | None = None
+        self._kept: KeptState | None = None
+        self._gone: dict[str, Lifecycle] = {}
 
     def prepare(self) -> None:
         """Nothing: a dry run makes no tables."""
 
     def last_instant(self) -> datetime | None:
         """The instant of the last pass, written or planned. Raises LedgerError."""
-        if self.known is not None:
-            return self.known.last_pass.observed_at if self.known.last_pass else None
+        if self._kept is not None:
+            return self._kept.last_pass.observed_at if self._kept.last_pass else None
         with self._database.transaction(read_only=True) as transaction:
-            return last_instant(transaction) if schema.version(transaction) else None
+            if not schema.version(transaction):
+                return None
+            last = last_pass(transaction).last_pass
+            return last.observed_at if last else None
 
     @contextmanager
     def open(self) -> Iterator[_DryBooks]:
@@ -122,9 +141,18 @@ class DryLedger:
     def read(self, snapshot: Snapshot) -> KnownState:
         """The known state, in a transaction in which the database refuses every write."""
         with self._database.transaction(read_only=True) as transaction:
-            if schema.version(transaction) == 0:
-                return self.known or portal_state(transaction)
-            if self.known is None:
-                return known_state(transaction, snapshot)
-            before = gone(transaction, snapshot, self.known)
-            return replace(self.known, gone={**before, **self.known.gone})
+            has_tables = schema.version(transaction) > 0
+            if self._kept is None:
+                self._kept = KeptState(
+                    known_state(transaction, last_pass(transaction))
+                    if has_tables
+                    else portal_state(transaction)
+                )
+            known = self._kept.known()
+            before = gone(transaction, snapshot, known) if has_tables else {}
+        return self._kept.known({**before, **self._gone})
+
+    def plan_on(self, plan: Plan) -> None:
+        """The next plan follows this one."""
+        if self._kept is not None:
+            self._gone.update(self._kept.forward(plan))

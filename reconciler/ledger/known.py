@@ -1,7 +1,6 @@
 """Reads back what the ledger last said of each tenant."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from sys import intern
 from typing import Any
 
@@ -71,8 +70,21 @@ FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL
 """
 
 
-def known_state(transaction: Transaction, snapshot: Snapshot) -> KnownState:
-    """The last known state, as far as this snapshot needs it."""
+def last_pass(transaction: Transaction) -> KnownState:
+    """What is known of the passes themselves, and of no tenant yet."""
+    last = transaction.rows(_LAST_PASS)
+    if not last:
+        return KnownState()
+    id_, asked_at, observed_at, cluster_uid, cluster_version = last[0]
+    return KnownState(
+        last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at),
+        cluster_uid=cluster_uid,
+        cluster_version=cluster_version,
+    )
+
+
+def known_state(transaction: Transaction, last: KnownState) -> KnownState:
+    """The last known state of every live lifecycle, as of that last pass."""
     live: dict[str, Lifecycle] = {}
     adopted: dict[str, Lifecycle] = {}
     for row in transaction.stream(_LIVE):
@@ -81,18 +93,7 @@ def known_state(transaction: Transaction, snapshot: Snapshot) -> KnownState:
             adopted[lifecycle.name] = lifecycle
         else:
             live[lifecycle.uid] = lifecycle
-    known = KnownState(live=live, adopted=adopted)
-    known = replace(known, gone=gone(transaction, snapshot, known))
-    last = transaction.rows(_LAST_PASS)
-    if not last:
-        return known
-    id_, asked_at, observed_at, cluster_uid, cluster_version = last[0]
-    return replace(
-        known,
-        last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at),
-        cluster_uid=cluster_uid,
-        cluster_version=cluster_version,
-    )
+    return replace(last, live=live, adopted=adopted)
 
 
 def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Mapping[str, Lifecycle]:
@@ -130,9 +131,3 @@ def _lifecycle(row: Sequence[Any]) -> Lifecycle:
         read_at=read_at,
         held=held,
     )
-
-
-def last_instant(transaction: Transaction) -> datetime | None:
-    """The instant of the last pass."""
-    last = transaction.rows(_LAST_PASS)
-    return last[0][2] if last else None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
@@ -29,16 +29,23 @@ class CommitUnknown(LedgerError):
 class Transaction:
     """The statements of one transaction."""
 
-    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
+    def __init__(self, connection: "psycopg.Connection[Any]", begin: str) -> None:
         self._connection = connection
+        self._begin = begin
+
+    def _begun(self) -> "psycopg.Connection[Any]":
+        """Begins, unless that was done together with the first statement."""
+        if self._begin:
+            self.execute("")
+        return self._connection
 
     def rows(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with self._connection.cursor(binary=True) as cursor:
+        with self._begun().cursor(binary=True) as cursor:
             return cursor.execute(statement.encode(), parameters or None).fetchall()
 
     def stream(self, statement: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """Like `rows`, but only one row at a time becomes Python objects."""
-        with self._connection.cursor(binary=True) as cursor:
+        with self._begun().cursor(binary=True) as cursor:
             yield from cursor.execute(statement.encode(), parameters or None)
 
     def value(self, statement: str, *parameters: object) -> Any:
@@ -47,7 +54,18 @@ class Transaction:
 
     def execute(self, statement: str, *parameters: object) -> None:
         """One statement; or several in one round trip, where there are no parameters."""
-        self._connection.execute(statement.encode(), parameters or None)
+        if parameters:
+            self._begun().execute(statement.encode(), parameters)
+        else:
+            self._last_result(statement)
+
+    def _last_result(self, statements: str) -> "psycopg.Cursor[Any]":
+        """Runs statements without parameters in one round trip, the first of all with the BEGIN."""
+        begin, self._begin = self._begin, ""
+        cursor = self._connection.execute(f"{begin}{statements}".encode())
+        while cursor.nextset():
+            pass
+        return cursor
 
     def copy(
         self,
@@ -60,14 +78,15 @@ class Transaction:
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
             sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
         )
-        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+        with self._begun().cursor() as cursor, cursor.copy(statement) as copy:
             copy.set_types(types)
             for row in rows:
                 copy.write_row(row)
 
     def lock(self, on_wait: Callable[[], None]) -> None:
         """Waits until no other pass is being written; calls `on_wait` once where that takes time."""
-        if not self.value(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})"):
+        got = self._last_result(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})").fetchone()
+        if got != (True,):
             on_wait()
             self.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
 
@@ -91,16 +110,18 @@ class Database:
         committing = False
         connection = self._connected()
         try:
-            connection.read_only = read_only
-            connection.isolation_level = (
-                IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
-            )
-            transaction = Transaction(connection)
+            mode = "REPEATABLE READ READ ONLY" if read_only else "READ COMMITTED READ WRITE"
             milliseconds = round(self._lock_timeout * 1000)
-            transaction.execute(f"SET LOCAL TIME ZONE 'UTC'; SET LOCAL lock_timeout = {milliseconds}")
-            yield transaction
+            yield Transaction(
+                connection,
+                f"BEGIN ISOLATION LEVEL {mode}; SET LOCAL TIME ZONE 'UTC'; "
+                f"SET LOCAL lock_timeout = {milliseconds}; ",
+            )
             committing = True
-            connection.commit()
+            if connection.info.transaction_status != TransactionStatus.IDLE:
+                done = connection.execute("COMMIT").statusmessage
+                if done != "COMMIT":
+                    raise LedgerError(f"{self} answered the commit with {done}; nothing was written")
         except psycopg.Error as error:
             lost = connection.closed or connection.broken
             self.close()
@@ -136,6 +157,7 @@ class Database:
         try:
             connection = psycopg.connect(
                 self._url,
+                autocommit=True,
                 # A pooler may hand each transaction to another session: nothing may be kept in one.
                 prepare_threshold=None,
                 connect_timeout=given.get("connect_timeout") or self._connect_timeout,

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from reconciler import __version__
+from reconciler.core.kept import Written
 from reconciler.core.plan import Change, Kind, Plan, Row
 from reconciler.ledger.postgres import Transaction
 
@@ -268,8 +269,8 @@ FROM unnest(%s::bigint[], %s::text[]) AS r (id, uid) WHERE l.id = r.id
 """
 
 
-def write(transaction: Transaction, plan: Plan) -> int:
-    """Writes the plan and the record of its pass; returns the pass's number."""
+def write(transaction: Transaction, plan: Plan) -> Written:
+    """Writes the plan and the record of its pass."""
     record = pass_record(plan)
     pass_id: int = transaction.value(
         f"INSERT INTO {record.name} ({', '.join(record.columns)}) "
@@ -277,8 +278,9 @@ def write(transaction: Transaction, plan: Plan) -> int:
         *next(record.rows),
     )
     if not plan.changes:
-        return pass_id
-    numbers = _numbers(transaction, plan, pass_id)
+        return Written(pass_id=pass_id)
+    new_ids = _new_ids(transaction, plan)
+    numbers = _numbers(new_ids, _last_ordinals(transaction, plan), pass_id)
     # What an operator decided is on record before it is done: the database asks for it.
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         _copy(transaction, record)
@@ -294,7 +296,7 @@ def write(transaction: Transaction, plan: Plan) -> int:
         transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", old)
     for make in (lifecycles, skill_events, suspension_events, state):
         _copy(transaction, make(plan, numbers))
-    return pass_id
+    return Written(pass_id=pass_id, lifecycle_ids=new_ids)
 
 
 def _copy(transaction: Transaction, table: Table) -> None:
@@ -304,14 +306,17 @@ def _copy(transaction: Transaction, table: Table) -> None:
         transaction.copy(table.name, table.columns, types, chain([first], table.rows))
 
 
-def _numbers(transaction: Transaction, plan: Plan, pass_id: int) -> Numbers:
-    began = [change.lifecycle.uid for change in plan.changes if change.begins]
+def _new_ids(transaction: Transaction, plan: Plan) -> Mapping[str, int]:
+    began = [change.lifecycle.uid or "" for change in plan.changes if change.begins]
     ids = transaction.rows(_NEW_IDS, len(began)) if began else ()
-    new_ids = {uid: id_ for uid, (id_,) in zip(began, ids, strict=True)}
-    last = _last_ordinals(transaction, plan)
+    return {uid: id_ for uid, (id_,) in zip(began, ids, strict=True)}
 
+
+def _numbers(
+    new_ids: Mapping[str, int], last: Mapping[tuple[Any, str | None], int], pass_id: int
+) -> Numbers:
     def lifecycle_id(change: Change) -> int | None:
-        return new_ids[change.lifecycle.uid] if change.begins else change.lifecycle.id
+        return new_ids[change.lifecycle.uid or ""] if change.begins else change.lifecycle.id
 
     def ordinal(change: Change, row: Row) -> int:
         # A subject that the portal's own rows left switched on goes off as number 0.

@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits, guard
-from reconciler.core.plan import Change, Kind, Plan, Row, outcome, plan
+from reconciler.core.kept import outcome
+from reconciler.core.plan import Change, Kind, Plan, Row, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant, Unreadable
 from reconciler.core.times import TimeSource

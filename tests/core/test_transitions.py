@@ -6,7 +6,8 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from reconciler.core.plan import Decisions, outcome, plan
+from reconciler.core.kept import outcome
+from reconciler.core.plan import Decisions, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Tenant, Unreadable
 from reconciler.errors import Refused, SnapshotError
 from tests.core.examples import P, at, known, lifecycle, said, snapshot, tenant, unreadable

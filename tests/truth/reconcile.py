@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from reconciler.core.plan import Kind, Plan, outcome, plan
+from reconciler.core.kept import outcome
+from reconciler.core.plan import Kind, Plan, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.sources import cluster as source

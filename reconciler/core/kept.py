@@ -1,0 +1,84 @@
+"""What the ledger knows, kept from pass to pass and brought forward by each plan that was written.
+
+A pass that follows another need not read back what it has just written. Mutable, and the only thing here
+that is: whoever keeps it drops it when somebody else has written, or when a pass has failed.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.core.plan import Change, Plan
+from reconciler.core.tenant import KnownState, LastPass, Lifecycle
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """How the ledger numbered what was written."""
+
+    pass_id: int
+    lifecycle_ids: Mapping[str, int] = {}
+    """Of the lifecycles that the plan began, by uid."""
+
+
+class KeptState:
+    """The known state, brought forward in place."""
+
+    def __init__(self, known: KnownState) -> None:
+        self._live = dict(known.live)
+        self._adopted = dict(known.adopted)
+        self._rest = replace(known, live={}, adopted={}, gone={})
+
+    @property
+    def last_pass(self) -> LastPass | None:
+        """The pass that it is as of."""
+        return self._rest.last_pass
+
+    def known(self, gone: Mapping[str, Lifecycle] | None = None) -> KnownState:
+        """The state as a value; good until the next `forward`."""
+        return replace(self._rest, live=self._live, adopted=self._adopted, gone=gone or {})
+
+    def forward(self, plan: Plan, written: Written | None = None) -> Mapping[str, Lifecycle]:
+        """What is known once the plan is written; returns the lifecycles that it ended, by uid."""
+        gone: dict[str, Lifecycle] = {}
+        for change in plan.changes:
+            lifecycle = _numbered(change, written)
+            self._adopted.pop(lifecycle.name, None)
+            self._live.pop(change.rebound_from or "", None)
+            if not change.ends and lifecycle.uid is not None:
+                self._live[lifecycle.uid] = lifecycle
+            elif not change.ends:
+                self._adopted[lifecycle.name] = lifecycle
+            elif lifecycle.uid is not None:
+                self._live.pop(lifecycle.uid, None)
+                gone[lifecycle.uid] = lifecycle
+        snapshot, before = plan.snapshot, self._rest
+        number = before.last_pass.id + 1 if before.last_pass else 1
+        same_cluster = snapshot.cluster_uid == before.cluster_uid
+        self._rest = replace(
+            before,
+            last_pass=LastPass(
+                id=written.pass_id if written else number,
+                asked_at=snapshot.asked_at,
+                observed_at=snapshot.observed_at,
+            ),
+            has_tables=True,
+            cluster_uid=snapshot.cluster_uid,
+            cluster_version=snapshot.resource_version
+            or (before.cluster_version if same_cluster else None),
+        )
+        return gone
+
+
+def outcome(plan: Plan, known: KnownState) -> KnownState:
+    """What the ledger knows once the plan is written."""
+    kept = KeptState(known)
+    ended = kept.forward(plan)
+    return kept.known({**known.gone, **ended})
+
+
+def _numbered(change: Change, written: Written | None) -> Lifecycle:
+    lifecycle = change.lifecycle
+    if written is None or not change.begins or lifecycle.uid is None:
+        return lifecycle
+    return replace(lifecycle, id=written.lifecycle_ids[lifecycle.uid])
