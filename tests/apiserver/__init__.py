@@ -1,14 +1,17 @@
 """A Kubernetes API server with one custom resource, for tests that talk to it over real HTTP.
 
 It answers as the recorded servers did (`recordings/`), keeps its tenants as etcd does, allows what the
-reconciler's role allows and nothing else, and misbehaves on demand: `FAULTS`. It knows nothing of the
-reconciler. It has no watch yet, and answers one with 501; all that it would tell is in `Tenants.log`.
+reconciler's role allows and nothing else, and misbehaves on demand: `FAULTS` for a request, `Watches`
+for streams that are open, `stop` and `start` for the whole of it. It knows nothing of the reconciler.
+What it does not know, a label selector among it, it answers with 501.
 """
 
 from tests.apiserver.documents import RECORDINGS, Json, merged
-from tests.apiserver.faults import FAULTS, cut, drip, edited, instead, recorded, sent
+from tests.apiserver.faults import FAULTS, cut, drip, edited, error_event, instead, recorded, sent
+from tests.apiserver.ownership import Conflict
 from tests.apiserver.server import LATEST, ApiServer, Fault, read_token, token_of
 from tests.apiserver.store import Event, Tenants
+from tests.apiserver.watch import Watches
 from tests.apiserver.wire import Answer, Connection, Request, Send
 
 __all__ = [
@@ -17,6 +20,7 @@ __all__ = [
     "RECORDINGS",
     "Answer",
     "ApiServer",
+    "Conflict",
     "Connection",
     "Event",
     "Fault",
@@ -24,9 +28,11 @@ __all__ = [
     "Request",
     "Send",
     "Tenants",
+    "Watches",
     "cut",
     "drip",
     "edited",
+    "error_event",
     "instead",
     "merged",
     "read_token",

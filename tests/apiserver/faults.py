@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.apiserver.documents import Json, encoded, load, merged
 from tests.apiserver.server import ApiServer, Fault, read_token, token_of
+from tests.apiserver.watch import line
 from tests.apiserver.wire import Answer, Connection, Request, Send
 
 
@@ -23,6 +24,11 @@ def recorded(name: str, *, status: int | None = None) -> Fault:
 def instead(body: bytes, *, status: int = 200) -> Fault:
     """Answer these bytes, as if they were JSON."""
     return lambda _server, _request: Answer(status=status, body=body)
+
+
+def error_event(status: Json) -> Fault:
+    """Answer a watch with 200, an ERROR that holds this Status, and the end."""
+    return lambda _server, _request: Answer(chunked=True, body=line("ERROR", status))
 
 
 def edited(edit: Callable[[Json], Json]) -> Fault:

@@ -6,6 +6,7 @@ The tenants are in the `store`; what is answered goes out over the `wire`.
 import base64
 import itertools
 import json
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,10 +17,25 @@ from typing import Final, Self, TypeAlias
 
 from tests.apiserver.documents import Json, encoded, load
 from tests.apiserver.store import Tenants
+from tests.apiserver.watch import Watch, Watches, line, too_old
 from tests.apiserver.wire import Answer, Listener, Request
 
 LATEST: Final = -1
 """The revision in an inconsistent continue token: the latest, whenever it is used."""
+LONGEST_WATCH: Final = 1800
+"""Seconds that a watch lasts without timeoutSeconds; of a real server up to twice that, by chance."""
+OF_A_WATCH: Final = frozenset(
+    {
+        "watch",
+        "resourceVersion",
+        "allowWatchBookmarks",
+        "timeoutSeconds",
+        "limit",
+        "sendInitialEvents",
+        "resourceVersionMatch",
+    }
+)
+"""What a watch can be asked with."""
 
 Fault: TypeAlias = Callable[["ApiServer", Request], Answer]
 """Answers in the place of `ApiServer.answer`."""
@@ -65,22 +81,66 @@ class ApiServer:
         self._scripted: list[_Scripted] = []
         self._replayed: dict[tuple[str, str], Answer] = {}
         self._arrival = threading.Lock()
+        self.watches = Watches(self.tenants)
+        """Those that are open, and what may happen to them."""
+        self._cached_since = 1
         self._listener = Listener(self.respond, self.now)
-        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.01,))
+        self._port = self._listener.server_port
+        self._thread: threading.Thread | None = None
+        self._kept: socket.socket | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._serve()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.closing.set()
-        self._listener.shutdown()
-        self._thread.join()
-        self._listener.server_close()
+        self._close()
+        self._let_the_port_go()
+
+    def stop(self) -> None:
+        """Stop in an orderly way: every stream breaks (watch/server-stops), nobody is let in any more.
+
+        The port is kept, and so are the tenants; `tenants.restore` may roll them back meanwhile.
+        """
+        if self._thread is None:
+            return
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._kept.bind(("127.0.0.1", self._port))
+        self._close()
+
+    def start(self, *, writes: int = 11) -> None:
+        """Start again, at the same port. What a watch can be told of starts anew.
+
+        `writes` is what the server writes for itself as it starts, so that a resourceVersion from before
+        is too old at once; eleven as in watch/resource-version-from-before-restart.
+        """
+        self._cached_since = self.tenants.write_elsewhere(writes)
+        self._listener = Listener(self.respond, self.now, self._port)
+        self._let_the_port_go()
+        self._serve()
+
+    def _serve(self) -> None:
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def _close(self) -> None:
+        if self._thread is not None:
+            self._listener.closing.set()
+            self.watches.wake()
+            self._listener.shutdown()
+            self._thread.join()
+            self._thread = None
+            self._listener.server_close()
+
+    def _let_the_port_go(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._listener.server_port}"
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def list_path(self) -> str:
@@ -133,17 +193,21 @@ class ApiServer:
         self._scripted.append(_Scripted(fault, is_due, forever))
 
     def heal(self) -> None:
-        """Be well again: forget all faults, and what was to be replayed."""
+        """Be well again: forget all faults, also those of watches, and what was to be replayed."""
         self._scripted.clear()
         self._replayed.clear()
+        self.watches.heal()
 
     def is_list(self, request: Request) -> bool:
         """Whether this asks for a page of the tenants' list."""
-        return (
-            request.method == "GET"
-            and request.path.endswith(f"/{self.plural}")
-            and "watch" not in request.query
-        )
+        return self._is_of_the_tenants(request) and not is_true(request.query.get("watch"))
+
+    def is_watch(self, request: Request) -> bool:
+        """Whether this asks for a watch of the tenants: `fail(fault, on=server.is_watch)`."""
+        return self._is_of_the_tenants(request) and is_true(request.query.get("watch"))
+
+    def _is_of_the_tenants(self, request: Request) -> bool:
+        return request.method == "GET" and request.path.endswith(f"/{self.plural}")
 
     def _from_list(self, k: int) -> Callable[[Request], bool]:
         lists = itertools.count(1)
@@ -167,7 +231,8 @@ class ApiServer:
             )
         if request.method != "GET":
             return Answer.recorded("errors/method-forbidden-403.json")
-        if replayed := self._replayed.get((request.path, request.query.get("continue", ""))):
+        replayed = self._replayed.get((request.path, request.query.get("continue", "")))
+        if replayed and not self.is_watch(request):
             return replayed
         match request.path.split("/")[1:]:
             case ["version"]:
@@ -187,11 +252,11 @@ class ApiServer:
             case ["apis", _, _, self.plural, _]:
                 return Answer.recorded("errors/get-forbidden-403.json")
             case ["apis", self.group, version, self.plural] if self._serves(version):
-                return self._list(request.query, version)
+                return self._tenants(request, version)
             case ["apis", self.group, version, "namespaces", namespace, self.plural] if (
                 self.namespaced and self._serves(version)
             ):
-                return self._list(request.query, version, f"{namespace}/")
+                return self._tenants(request, version, f"{namespace}/")
         return Answer.recorded("errors/crd-missing-404.json")
 
     def _serves(self, version: str) -> bool:
@@ -212,8 +277,47 @@ class ApiServer:
             resource |= {"kind": self.kind, "namespaced": self.namespaced}
         return Answer(body=encoded(body | {"groupVersion": f"{self.group}/{version}"}))
 
-    def _list(self, query: Mapping[str, str], version: str, within: str = "") -> Answer:
-        known = query.keys() <= {"limit", "continue", "resourceVersion"}
+    def _tenants(self, request: Request, version: str, within: str = "") -> Answer:
+        answer = self._watch if self.is_watch(request) else self._list
+        return answer(request.query, version, within)
+
+    def _watch(self, query: Mapping[str, str], version: str, within: str) -> Answer:
+        """A stream; a selector is none of what this server can do, and 501. The limit is ignored."""
+        seconds = query.get("timeoutSeconds", "0")
+        if not (query.keys() <= OF_A_WATCH and seconds.isdecimal()):
+            return Answer(status=501, body=f"this server cannot do {query}".encode())
+        asked = query.get("resourceVersion", "")
+        if asked and not (asked.isascii() and asked.isdecimal()):
+            name = "watch/resource-version-not-a-number-500.json"
+            message = load(name)["response"]["body"]["message"].replace("newest", asked)
+            return Answer.recorded(name, message=message)
+        as_list = is_true(query.get("sendInitialEvents"))
+        if as_list and query.get("resourceVersionMatch") != "NotOlderThan":
+            return Answer.recorded("watch/watch-list-match-missing-422.json")
+
+        revision, latest = int(asked or "0"), self.tenants.revision
+        oldest = max(self.tenants.compacted, self._cached_since)
+        initial: Sequence[Json] | None = None
+        if revision == 0 or (as_list and revision <= latest):
+            state = self.tenants.at(latest)
+            initial = [resource for key, resource in state.items() if key.startswith(within)]
+            revision = latest
+        elif revision < oldest:
+            return Answer(chunked=True, body=line("ERROR", too_old(revision, oldest)))
+        watch = Watch(
+            api_version=f"{self.group}/{version}",
+            kind=self.kind,
+            within=within,
+            at_version=lambda resource: self._at_version(version, resource),
+            position=revision,
+            initial=initial,
+            bookmarks=is_true(query.get("allowWatchBookmarks")),
+            seconds=int(seconds) or LONGEST_WATCH,
+        )
+        return Answer(chunked=True, body=b"", send=self.watches.sender(watch))
+
+    def _list(self, query: Mapping[str, str], version: str, within: str) -> Answer:
+        known = query.keys() <= {"limit", "continue", "resourceVersion", "watch"}
         if not known or query.get("resourceVersion", "0") != "0":
             return Answer(status=501, body=f"this server cannot do {query}".encode())
         try:
@@ -253,6 +357,11 @@ class ApiServer:
         if resource.get("apiVersion") not in {f"{self.group}/{served}" for served in self.versions}:
             return resource
         return resource | {"apiVersion": f"{self.group}/{version}"}
+
+
+def is_true(parameter: str | None) -> bool:
+    """A boolean of a query, as Kubernetes reads one: all but false and 0 is true, also what is empty."""
+    return parameter is not None and parameter.lower() not in {"false", "0"}
 
 
 def token_of(revision: int, start: str) -> str:

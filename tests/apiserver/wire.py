@@ -74,19 +74,28 @@ Send: TypeAlias = Callable[["Connection", bytes, bytes], None]
 """Puts the head of an answer and its payload (the body, in chunks or not) on the wire, well or badly."""
 
 
+def chunk(data: bytes) -> bytes:
+    """A piece of a body of unknown length; an empty one is its end."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
 class Listener(ThreadingHTTPServer):
-    """A free port of 127.0.0.1, and the connections that come in there, each in its thread."""
+    """A port of 127.0.0.1, a free one unless it is named. Every connection has its thread."""
 
     daemon_threads = False  # So that server_close() waits for them.
     request_queue_size = 128
 
-    def __init__(self, respond: Callable[[Request], Answer], now: Callable[[], datetime]) -> None:
+    allow_reuse_port = True  # So that a stopped server can keep its port to itself.
+
+    def __init__(
+        self, respond: Callable[[Request], Answer], now: Callable[[], datetime], port: int = 0
+    ) -> None:
         """`now` is what the Date of an answer says."""
         self.respond = respond
         self.now = now
         self.closing = threading.Event()
         self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), Connection)
+        super().__init__(("127.0.0.1", port), Connection)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -118,6 +127,16 @@ class Connection(BaseHTTPRequestHandler):
         """Wait that long, or until the server closes: True then."""
         return self.server.closing.wait(seconds)
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the server closes, or the client has hung up."""
+        if self.server.closing.is_set():
+            return True
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+
     def hang_up(self) -> None:
         self.close_connection = True
 
@@ -148,7 +167,7 @@ class Connection(BaseHTTPRequestHandler):
             headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         if answer.chunked or (answer.chunked is None and len(body) > CHUNKED_ABOVE):
             headers["Transfer-Encoding"] = "chunked"
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+            body = (chunk(body) if body else b"") + chunk(b"")
         else:
             headers["Content-Length"] = str(len(body))
         lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
