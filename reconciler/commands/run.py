@@ -57,6 +57,8 @@ def run(
         def one_pass(source: Source) -> Pass:
             if len(sources) > 1:
                 progress(f"snapshot {sources.index(source) + 1} of {len(sources)}")
+                # The archive is still there: what a power cut takes is replayed.
+                ledger.waits_for_disk = source is sources[-1]
             return run_pass(source, ledger, allowed, decisions)
 
         for done in _passes(sources, ledger, one_pass):

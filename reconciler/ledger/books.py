@@ -10,7 +10,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
-from reconciler.ledger.known import gone, known_state, last_pass, portal_state
+from reconciler.ledger.known import LAST_PASS, gone, known_state, last_pass, portal_state
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.writing import was_written, write
 
@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 class Books:
     """The open ledger of one pass: nobody else writes until it is closed."""
 
-    def __init__(self, transaction: Transaction, kept: KeptState | None) -> None:
+    def __init__(self, transaction: Transaction, last: KnownState, kept: KeptState | None) -> None:
         self._transaction = transaction
+        self._last = last
         self._kept = kept
         self.pass_id: int | None = None
         self.state: KeptState | None = None
@@ -29,11 +30,10 @@ class Books:
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
         if self.state is None:
-            last = last_pass(self._transaction)
-            if self._kept is not None and self._kept.last_pass == last.last_pass:
+            if self._kept is not None and self._kept.last_pass == self._last.last_pass:
                 self.state = self._kept
             else:
-                self.state = KeptState(known_state(self._transaction, last))
+                self.state = KeptState(known_state(self._transaction, self._last))
         known = self.state.known()
         return self.state.known(gone(self._transaction, snapshot, known))
 
@@ -50,6 +50,8 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: KeptState | None = None
+        self.waits_for_disk = True
+        """False only where a pass that a power cut takes can be made again from the same snapshot."""
 
     def prepare(self) -> None:
         """Brings the schema up to date. Raises LedgerError."""
@@ -65,7 +67,7 @@ class Ledger:
     def last_instant(self) -> datetime | None:
         """The instant of the last pass. Raises LedgerError."""
         with self._database.transaction(read_only=True) as transaction:
-            last = last_pass(transaction).last_pass
+            last = last_pass(transaction.rows(LAST_PASS)).last_pass
             return last.observed_at if last else None
 
     @contextmanager
@@ -74,9 +76,9 @@ class Ledger:
         # Forgotten unless all goes well: what is known then has to be read back.
         books, kept, self._kept = None, self._kept, None
         try:
-            with self._database.transaction() as transaction:
-                transaction.lock(lambda: log.warning("another pass is being written; waiting for it"))
-                books = Books(transaction, kept)
+            with self._database.transaction(waits_for_disk=self.waits_for_disk) as transaction:
+                last = transaction.lock(_waiting, LAST_PASS)
+                books = Books(transaction, last_pass(last), kept)
                 yield books
         except CommitUnknown as error:
             pass_id = books.pass_id if books else None
@@ -95,6 +97,10 @@ class Ledger:
                 f"{error}; whether pass {pass_id} was written is not known. Look for it in "
                 "reconciler_passes; running again is safe either way"
             ) from error
+
+
+def _waiting() -> None:
+    log.warning("another pass is being written; waiting for it")
 
 
 def _raise_interruption(error: CommitUnknown) -> None:
@@ -120,6 +126,7 @@ class DryLedger:
         self._database = database
         self._kept: KeptState | None = None
         self._gone: dict[str, Lifecycle] = {}
+        self.waits_for_disk = True
 
     def prepare(self) -> None:
         """Nothing: a dry run makes no tables."""
@@ -131,7 +138,7 @@ class DryLedger:
         with self._database.transaction(read_only=True) as transaction:
             if not schema.version(transaction):
                 return None
-            last = last_pass(transaction).last_pass
+            last = last_pass(transaction.rows(LAST_PASS)).last_pass
             return last.observed_at if last else None
 
     @contextmanager
@@ -144,7 +151,7 @@ class DryLedger:
             has_tables = schema.version(transaction) > 0
             if self._kept is None:
                 self._kept = KeptState(
-                    known_state(transaction, last_pass(transaction))
+                    known_state(transaction, last_pass(transaction.rows(LAST_PASS)))
                     if has_tables
                     else portal_state(transaction)
                 )

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from sys import intern
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
 from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot
 from reconciler.ledger.postgres import Transaction
 
-_LAST_PASS = """
+LAST_PASS: Final = """
 WITH cluster AS (
     SELECT cluster_uid FROM reconciler_passes WHERE cluster_uid IS NOT NULL ORDER BY id DESC LIMIT 1
 ), newest AS (
@@ -70,12 +70,11 @@ FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL
 """
 
 
-def last_pass(transaction: Transaction) -> KnownState:
-    """What is known of the passes themselves, and of no tenant yet."""
-    last = transaction.rows(_LAST_PASS)
-    if not last:
+def last_pass(rows: Sequence[Sequence[Any]]) -> KnownState:
+    """What the answer to LAST_PASS tells of the passes themselves, and of no tenant yet."""
+    if not rows:
         return KnownState()
-    id_, asked_at, observed_at, cluster_uid, cluster_version = last[0]
+    id_, asked_at, observed_at, cluster_uid, cluster_version = rows[0]
     return KnownState(
         last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at),
         cluster_uid=cluster_uid,

@@ -43,6 +43,15 @@ class Transaction:
         with self._begun().cursor(binary=True) as cursor:
             return cursor.execute(statement.encode(), parameters or None).fetchall()
 
+    def answers(self, *questions: tuple[str, Sequence[object]]) -> list[list[tuple[Any, ...]]]:
+        """The rows of several statements with their parameters, in one round trip."""
+        connection = self._begun()
+        cursors = [connection.cursor(binary=True) for _ in questions]
+        with connection.pipeline():
+            for cursor, (statement, parameters) in zip(cursors, questions, strict=True):
+                cursor.execute(statement.encode(), parameters)
+        return [cursor.fetchall() for cursor in cursors]
+
     def stream(self, statement: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """Like `rows`, but only one row at a time becomes Python objects."""
         with self._begun().cursor(binary=True) as cursor:
@@ -57,15 +66,16 @@ class Transaction:
         if parameters:
             self._begun().execute(statement.encode(), parameters)
         else:
-            self._last_result(statement)
+            self._results(statement)
 
-    def _last_result(self, statements: str) -> "psycopg.Cursor[Any]":
-        """Runs statements without parameters in one round trip, the first of all with the BEGIN."""
+    def _results(self, statements: str) -> list[list[tuple[Any, ...]]]:
+        """Runs statements without parameters in one round trip, the first of all with the BEGIN.
+
+        Returns the rows of those that give any.
+        """
         begin, self._begin = self._begin, ""
         cursor = self._connection.execute(f"{begin}{statements}".encode())
-        while cursor.nextset():
-            pass
-        return cursor
+        return [result.fetchall() for result in cursor.results() if result.description]
 
     def copy(
         self,
@@ -83,12 +93,17 @@ class Transaction:
             for row in rows:
                 copy.write_row(row)
 
-    def lock(self, on_wait: Callable[[], None]) -> None:
-        """Waits until no other pass is being written; calls `on_wait` once where that takes time."""
-        got = self._last_result(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})").fetchone()
-        if got != (True,):
-            on_wait()
-            self.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
+    def lock(self, on_wait: Callable[[], None], question: str = "SELECT 1") -> list[tuple[Any, ...]]:
+        """Waits until no other pass is being written; calls `on_wait` once where that takes time.
+
+        Returns the rows that answer the question, which is asked once the lock is held.
+        """
+        got, rows = self._results(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY}); {question}")
+        if got == [(True,)]:
+            return rows
+        on_wait()
+        _, rows = self._results(f"SELECT pg_advisory_xact_lock({LOCK_KEY}); {question}")
+        return rows
 
 
 class Database:
@@ -102,10 +117,13 @@ class Database:
         self._connection: psycopg.Connection[Any] | None = None
 
     @contextmanager
-    def transaction(self, *, read_only: bool = False) -> Iterator[Transaction]:
+    def transaction(
+        self, *, read_only: bool = False, waits_for_disk: bool = True
+    ) -> Iterator[Transaction]:
         """A transaction that is committed at the end of the block, or rolled back by an error.
 
-        Raises LedgerError; CommitUnknown where the answer to the commit never came.
+        Raises LedgerError; CommitUnknown where the answer to the commit never came. One that does not
+        wait for the disk may be lost, as a whole and with all after it, when the server's machine fails.
         """
         committing = False
         connection = self._connected()
@@ -115,7 +133,8 @@ class Database:
             yield Transaction(
                 connection,
                 f"BEGIN ISOLATION LEVEL {mode}; SET LOCAL TIME ZONE 'UTC'; "
-                f"SET LOCAL lock_timeout = {milliseconds}; ",
+                f"SET LOCAL lock_timeout = {milliseconds}; "
+                + ("" if waits_for_disk else "SET LOCAL synchronous_commit = off; "),
             )
             committing = True
             if connection.info.transaction_status != TransactionStatus.IDLE:

@@ -272,15 +272,17 @@ FROM unnest(%s::bigint[], %s::text[]) AS r (id, uid) WHERE l.id = r.id
 def write(transaction: Transaction, plan: Plan) -> Written:
     """Writes the plan and the record of its pass."""
     record = pass_record(plan)
-    pass_id: int = transaction.value(
-        f"INSERT INTO {record.name} ({', '.join(record.columns)}) "
-        f"VALUES ({', '.join(f'%s::{column_type(column)}' for column in record.columns)}) RETURNING id",
-        *next(record.rows),
+    columns = ", ".join(record.columns)
+    values = ", ".join(f"%s::{column_type(column)}" for column in record.columns)
+    begun = [change.lifecycle.uid or "" for change in plan.changes if change.begins]
+    ((pass_id,),), ids, last = transaction.answers(
+        (f"INSERT INTO {record.name} ({columns}) VALUES ({values}) RETURNING id", next(record.rows)),
+        (_NEW_IDS, [len(begun)]),
+        (_LAST_ORDINALS, _switched(plan)),
     )
-    if not plan.changes:
-        return Written(pass_id=pass_id)
-    new_ids = _new_ids(transaction, plan)
-    numbers = _numbers(new_ids, _last_ordinals(transaction, plan), pass_id)
+    new_ids = {uid: id_ for uid, (id_,) in zip(begun, ids, strict=True)}
+    ordinals = {(id_, skill): number for id_, skill, number in last}
+    numbers = _numbers(new_ids, ordinals, pass_id)
     # What an operator decided is on record before it is done: the database asks for it.
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         _copy(transaction, record)
@@ -306,12 +308,6 @@ def _copy(transaction: Transaction, table: Table) -> None:
         transaction.copy(table.name, table.columns, types, chain([first], table.rows))
 
 
-def _new_ids(transaction: Transaction, plan: Plan) -> Mapping[str, int]:
-    began = [change.lifecycle.uid or "" for change in plan.changes if change.begins]
-    ids = transaction.rows(_NEW_IDS, len(began)) if began else ()
-    return {uid: id_ for uid, (id_,) in zip(began, ids, strict=True)}
-
-
 def _numbers(
     new_ids: Mapping[str, int], last: Mapping[tuple[Any, str | None], int], pass_id: int
 ) -> Numbers:
@@ -330,17 +326,14 @@ def was_written(transaction: Transaction, pass_id: int) -> bool:
     return bool(transaction.rows("SELECT FROM reconciler_passes WHERE id = %s", pass_id))
 
 
-def _last_ordinals(transaction: Transaction, plan: Plan) -> Mapping[tuple[Any, str | None], int]:
+def _switched(plan: Plan) -> tuple[list[int | None], list[str | None]]:
+    """The known lifecycles, and their subjects, that are switched on or off."""
     subjects = [
         (change.lifecycle.id, row.skill)
         for change, row in plan.rows()
         if not change.begins and row.kind is not Kind.DELETED
     ]
-    if not subjects:
-        return {}
-    ids, skills = zip(*subjects, strict=True)
-    rows = transaction.rows(_LAST_ORDINALS, list(ids), list(skills))
-    return {(id_, skill): number for id_, skill, number in rows}
+    return [id_ for id_, _ in subjects], [skill for _, skill in subjects]
 
 
 def _json(value: object) -> str:

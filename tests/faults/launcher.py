@@ -9,5 +9,6 @@ from reconciler.sources.cluster import ClusterSource
 
 if __name__ == "__main__":
     scripted = datetime.fromisoformat(os.environ["FAULTS_NOW"])
-    (ClusterSource.__init__.__kwdefaults__ or {})["now"] = lambda: scripted
+    clocks = ClusterSource.__init__.__kwdefaults__ or {}
+    clocks.update(now=lambda: scripted, ticks=scripted.timestamp)
     sys.exit(main())
