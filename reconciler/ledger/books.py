@@ -10,7 +10,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
-from reconciler.ledger.known import LAST_PASS, gone, known_state, last_pass, portal_state
+from reconciler.ledger.known import LAST_ID, gone, known_state, last_pass, portal_state
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.writing import was_written, write
 
@@ -20,20 +20,15 @@ log = logging.getLogger(__name__)
 class Books:
     """The open ledger of one pass: nobody else writes until it is closed."""
 
-    def __init__(self, transaction: Transaction, last: KnownState, kept: KeptState | None) -> None:
+    def __init__(self, transaction: Transaction, kept: KeptState | None) -> None:
         self._transaction = transaction
-        self._last = last
-        self._kept = kept
         self.pass_id: int | None = None
-        self.state: KeptState | None = None
+        self.state = kept
         """What is known, once something was asked."""
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
         if self.state is None:
-            if self._kept is not None and self._kept.last_pass == self._last.last_pass:
-                self.state = self._kept
-            else:
-                self.state = KeptState(known_state(self._transaction, self._last))
+            self.state = KeptState(known_state(self._transaction))
         known = self.state.known()
         return self.state.known(gone(self._transaction, snapshot, known))
 
@@ -67,7 +62,7 @@ class Ledger:
     def last_instant(self) -> datetime | None:
         """The instant of the last pass. Raises LedgerError."""
         with self._database.transaction(read_only=True) as transaction:
-            last = last_pass(transaction.rows(LAST_PASS)).last_pass
+            last = last_pass(transaction).last_pass
             return last.observed_at if last else None
 
     @contextmanager
@@ -77,8 +72,9 @@ class Ledger:
         books, kept, self._kept = None, self._kept, None
         try:
             with self._database.transaction(waits_for_disk=self.waits_for_disk) as transaction:
-                last = transaction.lock(_waiting, LAST_PASS)
-                books = Books(transaction, last_pass(last), kept)
+                last = transaction.lock(_waiting, LAST_ID)
+                is_ours = kept and kept.last_pass and last == [(kept.last_pass.id,)]
+                books = Books(transaction, kept if is_ours else None)
                 yield books
         except CommitUnknown as error:
             pass_id = books.pass_id if books else None
@@ -138,7 +134,7 @@ class DryLedger:
         with self._database.transaction(read_only=True) as transaction:
             if not schema.version(transaction):
                 return None
-            last = last_pass(transaction.rows(LAST_PASS)).last_pass
+            last = last_pass(transaction).last_pass
             return last.observed_at if last else None
 
     @contextmanager
@@ -151,9 +147,7 @@ class DryLedger:
             has_tables = schema.version(transaction) > 0
             if self._kept is None:
                 self._kept = KeptState(
-                    known_state(transaction, last_pass(transaction.rows(LAST_PASS)))
-                    if has_tables
-                    else portal_state(transaction)
+                    known_state(transaction) if has_tables else portal_state(transaction)
                 )
             known = self._kept.known()
             before = gone(transaction, snapshot, known) if has_tables else {}

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot
 from reconciler.ledger.postgres import Transaction
 
-LAST_PASS: Final = """
+LAST_ID: Final = "SELECT id FROM reconciler_passes ORDER BY id DESC LIMIT 1"
+
+_LAST_PASS: Final = """
 WITH cluster AS (
     SELECT cluster_uid FROM reconciler_passes WHERE cluster_uid IS NOT NULL ORDER BY id DESC LIMIT 1
 ), newest AS (
@@ -70,8 +72,9 @@ FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL
 """
 
 
-def last_pass(rows: Sequence[Sequence[Any]]) -> KnownState:
-    """What the answer to LAST_PASS tells of the passes themselves, and of no tenant yet."""
+def last_pass(transaction: Transaction) -> KnownState:
+    """What is known of the passes themselves, and of no tenant yet."""
+    rows = transaction.rows(_LAST_PASS)
     if not rows:
         return KnownState()
     id_, asked_at, observed_at, cluster_uid, cluster_version = rows[0]
@@ -82,8 +85,8 @@ def last_pass(rows: Sequence[Sequence[Any]]) -> KnownState:
     )
 
 
-def known_state(transaction: Transaction, last: KnownState) -> KnownState:
-    """The last known state of every live lifecycle, as of that last pass."""
+def known_state(transaction: Transaction) -> KnownState:
+    """The last known state of every live lifecycle."""
     live: dict[str, Lifecycle] = {}
     adopted: dict[str, Lifecycle] = {}
     for row in transaction.stream(_LIVE):
@@ -92,7 +95,7 @@ def known_state(transaction: Transaction, last: KnownState) -> KnownState:
             adopted[lifecycle.name] = lifecycle
         else:
             live[lifecycle.uid] = lifecycle
-    return replace(last, live=live, adopted=adopted)
+    return replace(last_pass(transaction), live=live, adopted=adopted)
 
 
 def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Mapping[str, Lifecycle]:

@@ -43,14 +43,15 @@ class Transaction:
         with self._begun().cursor(binary=True) as cursor:
             return cursor.execute(statement.encode(), parameters or None).fetchall()
 
-    def answers(self, *questions: tuple[str, Sequence[object]]) -> list[list[tuple[Any, ...]]]:
-        """The rows of several statements with their parameters, in one round trip."""
+    def answers(self, *questions: tuple[str, Sequence[object]] | None) -> list[list[tuple[Any, ...]]]:
+        """The rows of several statements with their parameters, in one round trip; of None no rows."""
         connection = self._begun()
-        cursors = [connection.cursor(binary=True) for _ in questions]
+        cursors = [question and connection.cursor(binary=True) for question in questions]
         with connection.pipeline():
-            for cursor, (statement, parameters) in zip(cursors, questions, strict=True):
-                cursor.execute(statement.encode(), parameters)
-        return [cursor.fetchall() for cursor in cursors]
+            for cursor, question in zip(cursors, questions, strict=True):
+                if cursor and question:
+                    cursor.execute(question[0].encode(), question[1])
+        return [cursor.fetchall() if cursor else [] for cursor in cursors]
 
     def stream(self, statement: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
         """Like `rows`, but only one row at a time becomes Python objects."""

@@ -275,10 +275,11 @@ def write(transaction: Transaction, plan: Plan) -> Written:
     columns = ", ".join(record.columns)
     values = ", ".join(f"%s::{column_type(column)}" for column in record.columns)
     begun = [change.lifecycle.uid or "" for change in plan.changes if change.begins]
+    switched = _switched(plan)
     ((pass_id,),), ids, last = transaction.answers(
         (f"INSERT INTO {record.name} ({columns}) VALUES ({values}) RETURNING id", next(record.rows)),
-        (_NEW_IDS, [len(begun)]),
-        (_LAST_ORDINALS, _switched(plan)),
+        (_NEW_IDS, [len(begun)]) if begun else None,
+        (_LAST_ORDINALS, switched) if switched[0] else None,
     )
     new_ids = {uid: id_ for uid, (id_,) in zip(begun, ids, strict=True)}
     ordinals = {(id_, skill): number for id_, skill, number in last}
