@@ -104,7 +104,10 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _add_loop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     loop = _command(commands, "loop", "make a pass now, and then one at every interval")
     _add_output(loop, "text", "json")
-    _add_settings(loop, options.LOOP, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+    _add_settings(
+        *(loop, options.LOOP, options.HEALTH, options.DATABASE),
+        *(options.CLUSTER, options.PASS, options.LOGGING),
+    )
 
 
 def _add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

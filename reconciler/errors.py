@@ -14,6 +14,14 @@ class SnapshotError(ReconcilerError):
     """The tenants could not be read, or what was read is no complete list of them."""
 
 
+class Expired(SnapshotError):
+    """410: the page token, or the history after a resourceVersion, is no longer kept."""
+
+
+class Silence(SnapshotError):
+    """A watch said nothing for longer than one that lives would."""
+
+
 class LedgerError(ReconcilerError):
     """Postgres could not be reached, or did not do what it was asked."""
 

@@ -49,10 +49,30 @@ PASS = (
     Option("quarantine_exit", "N", "4", "exit status of a pass that wrote, with tenants quarantined"),
 )
 COVERAGE = (Option("coverage_gap", "TIME", "15m", "how long nobody may look before it counts as a gap"),)
-LOOP = (Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),)
-LOGGING = (Option("log_level", "LEVEL", "info", "debug, info, warning or error"),)
+LOOP = (
+    Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),
+    Option("jitter", "TIME", "0s", "each pass begins up to so much later, by chance"),
+    Option("cron", "FIELDS", None, "when passes begin instead, in UTC, as in '*/5 * * * *'"),
+    Option("stop_timeout", "TIME", "20s", "told to end, how long to wait for the pass in hand"),
+    Option("watch", None, "false", "a pass for every change as well, at once"),
+    Option("watch_silence", "TIME", "2m", "after so long without a word a watch is replaced"),
+    Option("ready_within", "TIME", "15m", "/readyz: how old the last pass may be"),
+    Option("live_within", "TIME", "20m", "/livez: how long the loop may take to come round"),
+)
+HEALTH = (
+    Option(
+        "health_port",
+        "PORT",
+        None,
+        "where /livez, /readyz and /metrics answer; without it loop takes 8080; 0: nowhere",
+    ),
+)
+LOGGING = (
+    Option("log_level", "LEVEL", "info", "debug, info, warning or error"),
+    Option("log_format", "FORMAT", "auto", "text or json; auto: text on a terminal, else json"),
+)
 
-ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *COVERAGE, *LOGGING)
+ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *HEALTH, *COVERAGE, *LOGGING)
 
 
 def flag(option: Option) -> str:

@@ -5,12 +5,13 @@ ledger is there to be written or only to be read.
 """
 
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
 from msgspec import Struct
 
-from reconciler.core.guard import Limits, guard
+from reconciler.core.guard import Limits, guard, is_news
 from reconciler.core.plan import NONE, Decisions, Plan, plan
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import OutdatedSnapshot
@@ -37,7 +38,8 @@ class Books(Protocol):
 
     def known_state(self, snapshot: Snapshot) -> KnownState: ...
 
-    def apply(self, plan: Plan) -> None: ...
+    def apply(self, plan: Plan) -> int | None:
+        """Returns the number of the pass, where it was written."""
 
 
 class Ledger(Protocol):
@@ -51,6 +53,8 @@ class Pass(Struct, frozen=True):
 
     plan: Plan
     known: KnownState
+    id: int | None = None
+    """Its number in the ledger; None: nothing was written."""
 
 
 def run_pass(source: Source, ledger: Ledger, limits: Limits, decisions: Decisions = NONE) -> Pass:
@@ -62,10 +66,27 @@ def run_pass(source: Source, ledger: Ledger, limits: Limits, decisions: Decision
                 known = books.known_state(snapshot)
                 planned = plan(snapshot, known, decisions)
                 guarded = guard(planned, known, limits)
-                books.apply(guarded)
-            return Pass(guarded, known)
+                number = books.apply(guarded)
+            return Pass(guarded, known, number)
         except OutdatedSnapshot:
             if not source.is_live or gathering == MOST_GATHERINGS:
                 raise
             log.info("another pass was faster; gathering again")
     raise AssertionError("unreachable")
+
+
+def run_watched(changes: Sequence[Snapshot], ledger: Ledger, limits: Limits) -> Sequence[Pass]:
+    """Makes a pass for each watched change, in their order, all of them in one transaction.
+
+    A change that is known already is dropped; one that changes nothing leaves no record, unless it is
+    there only to note how far the watch has come. Raises ReconcilerError; then nothing was written.
+    """
+    passes = []
+    with ledger.open() as books:
+        for snapshot in changes:
+            known = books.known_state(snapshot)
+            if is_news(snapshot, known):
+                guarded = guard(plan(snapshot, known), known, limits)
+                is_written = guarded.changes or not snapshot.scope
+                passes.append(Pass(guarded, known, books.apply(guarded) if is_written else None))
+    return passes

@@ -67,8 +67,17 @@ class Settings(BaseSettings):
     brake_percent: float = Field(ge=0, le=100)
     quarantine_exit: int = Field(ge=0, le=255)
     interval: Seconds
+    jitter: Annotated[float, BeforeValidator(_seconds)]
+    cron: str | None
+    stop_timeout: Seconds
+    watch: bool
+    watch_silence: Seconds
+    ready_within: Seconds
+    live_within: Seconds
+    health_port: int | None = Field(ge=0, le=65535)
     coverage_gap: Seconds
     log_level: str = Field(pattern="^(debug|info|warning|error)$")
+    log_format: str = Field(pattern="^(auto|text|json)$")
 
     @classmethod
     def settings_customise_sources(

@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS reconciler_passes (
     adopted_cluster            boolean NOT NULL DEFAULT false,
     program_version            text NOT NULL
 );
+ALTER TABLE reconciler_passes
+    ADD COLUMN IF NOT EXISTS complete boolean NOT NULL DEFAULT true;
 COMMENT ON TABLE reconciler_passes IS 'One row for each pass that was written: what was looked at, when, and what came of it. Append-only.';
 COMMENT ON COLUMN reconciler_passes.id IS 'Number of the pass; later passes have higher ones.';
 COMMENT ON COLUMN reconciler_passes.source IS 'Where the snapshot came from: cluster, or the name of a file.';
@@ -45,6 +47,7 @@ COMMENT ON COLUMN reconciler_passes.suspension_events_inserted IS 'Rows in tenan
 COMMENT ON COLUMN reconciler_passes.quarantined IS 'The tenants that could not be read or need a decision: [{"tenantName", "reason"}].';
 COMMENT ON COLUMN reconciler_passes.held_back IS 'The deletions that the brake held back: [{"tenantName", "tenantUid"}].';
 COMMENT ON COLUMN reconciler_passes.adopted_cluster IS 'True where an operator let this cluster continue the one before.';
+COMMENT ON COLUMN reconciler_passes.complete IS 'True where all tenants were looked at; false for one watched change, or a note of how far the watch has come.';
 COMMENT ON COLUMN reconciler_passes.program_version IS 'The version of the reconciler that wrote it.';
 
 -- One billed life of a tenant ---------------------------------------------------------------------
@@ -322,6 +325,9 @@ BEGIN
 END $$;
 
 CREATE INDEX IF NOT EXISTS reconciler_passes_of_clusters ON reconciler_passes (id) WHERE cluster_uid IS NOT NULL;
+CREATE INDEX IF NOT EXISTS reconciler_passes_complete ON reconciler_passes (id) WHERE complete;
+CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_vanished ON tenant_billing_lifecycle (deleted_observed_at)
+    WHERE deleted_time_source IN ('observed', 'successor');
 CREATE UNIQUE INDEX IF NOT EXISTS tenant_billing_lifecycle_live_name ON tenant_billing_lifecycle (tenant_name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX IF NOT EXISTS tenant_billing_lifecycle_live_uid ON tenant_billing_lifecycle (tenant_uid) WHERE deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_uid ON tenant_billing_lifecycle (tenant_uid);

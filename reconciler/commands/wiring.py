@@ -3,9 +3,10 @@
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Final
 
 from reconciler.core.guard import Limits
 from reconciler.core.reading import Dialect, shown
@@ -13,7 +14,7 @@ from reconciler.core.rfc3339 import instant
 from reconciler.embedded import EmbeddedPostgres
 from reconciler.errors import UsageError
 from reconciler.ledger.postgres import Database
-from reconciler.output.text import Progress
+from reconciler.output.report import to_json
 from reconciler.settings import Settings
 from reconciler.sources.cluster import ClusterSettings, ClusterSource
 
@@ -50,7 +51,7 @@ def dialect(settings: Settings) -> Dialect:
     )
 
 
-def cluster_source(settings: Settings, progress: Progress) -> ClusterSource:
+def cluster_source(settings: Settings, progress: Callable[[str], object]) -> ClusterSource:
     """The cluster of the settings."""
     return ClusterSource(
         ClusterSettings(
@@ -63,6 +64,8 @@ def cluster_source(settings: Settings, progress: Progress) -> ClusterSource:
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
             list_timeout=settings.list_timeout,
+            watches=settings.watch,
+            watch_silence=settings.watch_silence,
         ),
         progress=lambda count: progress(f"listing tenants: {count}" if count else ""),
     )
@@ -78,6 +81,10 @@ def limits(
         allow_deletions=allow_deletions,
         adopt_cluster=adopt_cluster,
     )
+
+
+ABOUT: Final = ("pass_id", "tenant", "uid", "kind", "skill", "outcome")
+"""What an event may be about: `extra` of a logging call."""
 
 
 def given_time(flag: str, text: str | None, now: datetime) -> datetime | None:
@@ -100,9 +107,28 @@ class _OneLine(logging.Formatter):
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
+class _Json(logging.Formatter):
+    """One object a line: time, level, message, and what the event is about."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        said |= {key: value for key in ABOUT if (value := getattr(record, key, None)) is not None}
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return to_json(said).decode()
+
+
 def set_up_logging(settings: Settings) -> None:
     """Logs go to stderr, one line an event."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if settings.log_format == "json" or (settings.log_format == "auto" and not on_terminal):
+        handler.setFormatter(_Json())
+    else:
+        handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
     logging.getLogger("reconciler").setLevel(settings.log_level.upper())

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.core.plan import Change, Plan, unread
 from reconciler.core.reading import shown
-from reconciler.core.tenant import KnownState
+from reconciler.core.tenant import RECENT, KnownState, Snapshot
 from reconciler.core.times import CLOCK_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused
 
@@ -44,10 +44,10 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     ours, theirs = known.cluster_uid, snapshot.cluster_uid
     version, newest = snapshot.resource_version or "", known.cluster_version or ""
     is_older = version.isdecimal() and newest.isdecimal() and int(version) < int(newest)
-    is_other = bool(ours and theirs and ours != theirs)
-    if ours and theirs and ours != theirs and not adopting:
+    is_other = ours is not None and theirs is not None and ours != theirs
+    if is_other and not adopting:
         raise Refused(
-            f"the snapshot is of cluster {shown(theirs)}, the ledger of cluster {shown(ours)}; "
+            f"the snapshot is of cluster {shown(theirs or '')}, the ledger of {shown(ours or '')}; "
             "nothing was written. If it continues the old one, run once with --adopt-cluster"
         )
     if is_older and not is_other and not adopting:
@@ -71,6 +71,14 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     return replace(plan, adopts_cluster=adopting and (is_other or is_older))
 
 
+def is_news(snapshot: Snapshot, known: KnownState) -> bool:
+    """Whether a watched change is not in what was written already."""
+    version, newest = snapshot.resource_version or "", known.cluster_version or ""
+    if snapshot.cluster_uid != known.cluster_uid or not (version.isdecimal() and newest.isdecimal()):
+        return True
+    return int(version) > int(newest)
+
+
 def spare(plan: Plan, known: KnownState) -> Plan:
     """Deletes nothing where some resource tells neither its uid nor its name: it may be anyone."""
     if any(one.uid is None and one.name is None for one in plan.snapshot.unreadable):
@@ -85,12 +93,17 @@ def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     `kubectl get` failed half-way (its List is well-formed), or when the wrong cluster answers.
     """
     weak = [change for change in plan.changes if change.weak]
-    live = len(known.live) + len(known.adopted)
-    usual = max(limits.brake_floor, live * limits.brake_percent / 100)
-    too_many = len(weak) > usual or (live > 1 and len(weak) > live / 2)
+    # Those that are watched come one by one: they count together, over an hour.
+    since = plan.snapshot.observed_at - RECENT
+    watched = sum(instant > since for instant in known.watched_deletions)
+    live = len(known.lifecycles) if known.population is None else known.population
+    before, vanished = live + watched, len(weak) + watched
+    usual = max(limits.brake_floor, before * limits.brake_percent / 100)
+    too_many = vanished > usual or (before > 1 and vanished > before / 2)
     # Once on, the brake stays on until an operator decides, or the tenants are back.
     is_on = any(change.lifecycle.held for change in weak)
-    if not weak or not (too_many or is_on or plan.snapshot.size == 0):
+    is_empty = plan.snapshot.scope is None and plan.snapshot.size == 0
+    if not weak or not (too_many or is_on or is_empty):
         return plan
     if limits.allow_deletions is not None and len(weak) <= limits.allow_deletions:
         return plan

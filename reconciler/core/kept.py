@@ -4,13 +4,14 @@ A pass that follows another need not read back what it has just written. Mutable
 that is: whoever keeps it drops it when somebody else has written, or when a pass has failed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.plan import Change, Plan
-from reconciler.core.tenant import KnownState, LastPass, Lifecycle
+from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
+from reconciler.core.times import TimeSource
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -34,15 +35,21 @@ class KeptState:
         """The pass that it is as of."""
         return self._rest.last_pass
 
-    def known(self, gone: Mapping[str, Lifecycle] | None = None) -> KnownState:
-        """The state as a value; good until the next `forward`."""
-        return replace(self._rest, live=self._live, adopted=self._adopted, gone=gone or {})
+    def known(self, snapshot: Snapshot, gone: Mapping[str, Lifecycle] | None = None) -> KnownState:
+        """What of it that snapshot asks for, as a value; good until the next `forward`."""
+        live, adopted, population = self._live, self._adopted, None
+        if snapshot.scope is not None:
+            live = {one.uid: one for one in self._concerned(snapshot) if one.uid is not None}
+            names = {one.name for one in _shown(snapshot) if one.name is not None}
+            adopted = {name: self._adopted[name] for name in names & self._adopted.keys()}
+            population = len(self._live) + len(self._adopted)
+        return replace(self._rest, live=live, adopted=adopted, gone=gone or {}, population=population)
 
     def forward(self, plan: Plan, written: Written | None = None) -> Mapping[str, Lifecycle]:
         """What is known once the plan is written; returns the lifecycles that it ended, by uid."""
         gone: dict[str, Lifecycle] = {}
         for change in plan.changes:
-            lifecycle = _numbered(change, written)
+            lifecycle = _known_by(change, plan.snapshot, written)
             self._adopted.pop(lifecycle.name, None)
             self._live.pop(change.rebound_from or "", None)
             if not change.ends and lifecycle.uid is not None:
@@ -55,6 +62,9 @@ class KeptState:
         snapshot, before = plan.snapshot, self._rest
         number = before.last_pass.id + 1 if before.last_pass else 1
         same_cluster = snapshot.cluster_uid == before.cluster_uid
+        deletions = [one for one in before.watched_deletions if one > snapshot.observed_at - RECENT]
+        if snapshot.scope is not None:
+            deletions += [snapshot.observed_at for change in plan.changes if change.weak]
         self._rest = replace(
             before,
             last_pass=LastPass(
@@ -62,6 +72,8 @@ class KeptState:
                 asked_at=snapshot.asked_at,
                 observed_at=snapshot.observed_at,
             ),
+            listed_at=snapshot.asked_at if snapshot.scope is None else before.listed_at,
+            watched_deletions=tuple(deletions),
             has_tables=True,
             cluster_uid=snapshot.cluster_uid,
             cluster_version=snapshot.resource_version
@@ -69,16 +81,35 @@ class KeptState:
         )
         return gone
 
+    def _concerned(self, snapshot: Snapshot) -> Iterable[Lifecycle]:
+        """The live ones in the scope, and those whose names a newcomer bears."""
+        yield from (self._live[uid] for uid in snapshot.scope or () if uid in self._live)
+        names = {one.name for one in _shown(snapshot) if one.uid not in self._live}
+        if names:
+            yield from (one for one in self._live.values() if one.name in names)
+
+
+def _shown(snapshot: Snapshot) -> Sequence[Tenant | Unreadable]:
+    return [*snapshot.tenants, *snapshot.unreadable]
+
 
 def outcome(plan: Plan, known: KnownState) -> KnownState:
     """What the ledger knows once the plan is written."""
     kept = KeptState(known)
     ended = kept.forward(plan)
-    return kept.known({**known.gone, **ended})
+    return kept.known(replace(plan.snapshot, scope=None), {**known.gone, **ended})
 
 
-def _numbered(change: Change, written: Written | None) -> Lifecycle:
+def _known_by(change: Change, snapshot: Snapshot, written: Written | None) -> Lifecycle:
+    """The lifecycle with its number; after a watched change, with the finer times of its rows."""
     lifecycle = change.lifecycle
-    if written is None or not change.begins or lifecycle.uid is None:
+    if written is not None and change.begins and lifecycle.uid is not None:
+        lifecycle = replace(lifecycle, id=written.lifecycle_ids[lifecycle.uid])
+    if snapshot.scope is None or not change.rows:
         return lifecycle
-    return replace(lifecycle, id=written.lifecycle_ids[lifecycle.uid])
+    evident = [row.at.occurred_at for row in change.rows if row.at.source is not TimeSource.OBSERVED]
+    return replace(
+        lifecycle,
+        changed_at=max(row.at.occurred_at for row in change.rows),
+        settled_at=max(evident, default=lifecycle.settled_at),
+    )

@@ -159,7 +159,12 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
             if predecessor is not None:
                 changes.append(_ended(predecessor, snapshot, known, successor=tenant))
             changes.append(_begun(tenant, snapshot, predecessor))
-    changes.extend(_ended(lifecycle, snapshot, known) for lifecycle in unseen.values())
+    # Absence is judged only inside the scope.
+    changes.extend(
+        _ended(lifecycle, snapshot, known)
+        for lifecycle in unseen.values()
+        if snapshot.scope is None or lifecycle.uid in snapshot.scope
+    )
     # Stable: a predecessor stays before its successor.
     changes.sort(key=lambda change: change.lifecycle.name)
     quarantined.sort(key=lambda one: (one.name or "", one.uid or "", one.reason))
@@ -298,10 +303,16 @@ def _suspension(tenant: Tenant, since: datetime, until: datetime) -> Moment:
 
 
 def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:
-    """P: when the previous pass that could read this tenant asked for it."""
+    """P: when the previous complete list that could read this tenant was asked for.
+
+    Watched changes do not advance it, but for the tenant's own last row, where evidence dates that:
+    how long a stream took to deliver it, nobody knows.
+    """
     if lifecycle.read_at is not None:
         return lifecycle.read_at
-    return known.last_pass.asked_at if known.last_pass else lifecycle.changed_at
+    if known.listed_at is None:
+        return lifecycle.changed_at
+    return max(known.listed_at, lifecycle.settled_at or known.listed_at)
 
 
 def _undecided(lifecycle: Lifecycle, tenant: Tenant) -> str | None:

@@ -28,8 +28,8 @@ LONGEST_LABEL: Final = 63
 # The API server itself reads objects nested 10,000 deep; one such resource must not hide all others.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 25_000))
 
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-_UNREADABLE = (*_UNDECODABLE, ValueError, TypeError, AttributeError)
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_UNREADABLE = (*UNDECODABLE, ValueError, TypeError, AttributeError)
 
 
 class NotTheList(Exception):
@@ -116,7 +116,7 @@ def read_page(body: bytes, dialect: Dialect, *, kubectl: bool = False) -> Page:
     """
     try:
         page = _decode_list(body)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         # msgspec's message quotes positions and types, never content.
         page = _decode_lenient_list(body, f"no Kubernetes list: {error}")
     is_tenants = page.kind == dialect.list_kind and page.api_version.startswith(f"{dialect.group}/")
@@ -152,7 +152,7 @@ def read_tenant(item: Raw | bytes, observed_at: datetime, dialect: Dialect) -> T
     """
     try:
         resource = _decode_resource(item)
-    except _UNDECODABLE as error:
+    except UNDECODABLE as error:
         try:
             resource = msgspec.convert(_lenient(item), _Resource)
         except _UNREADABLE:

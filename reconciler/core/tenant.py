@@ -5,7 +5,8 @@ Every datetime carries a zone and is UTC.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from msgspec import Struct
 
@@ -52,7 +53,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """The uid of the namespace kube-system; None where a file does not name its cluster."""
     resource_version: str | None = None
     source: str
-    """Where it came from, for people: `cluster`, or a file's name."""
+    """Where it came from, for people: `cluster`, `watch`, or a file's name."""
+    newest_version: int = 0
+    """The highest resourceVersion of any tenant in a list, where that was asked for; else 0."""
+    scope: frozenset[str] | None = None
+    """The uids that it is complete for: one, where a change was watched; None: all there are."""
 
     @property
     def size(self) -> int:
@@ -77,6 +82,8 @@ class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
     """When the last pass that could read the tenant asked for it; None: the last pass of all could."""
     held: bool = False
     """It was not in the last snapshot, and its deletion is held back until an operator decides."""
+    settled_at: datetime | None = None
+    """When its last watched change was, where evidence tells: whatever comes next came later."""
 
 
 class LastPass(Struct, frozen=True, kw_only=True):
@@ -85,6 +92,10 @@ class LastPass(Struct, frozen=True, kw_only=True):
     id: int
     asked_at: datetime
     observed_at: datetime
+
+
+RECENT: Final = timedelta(hours=1)
+"""How long a watched deletion counts among those that may be too many."""
 
 
 class KnownState(Struct, frozen=True, kw_only=True):
@@ -97,6 +108,12 @@ class KnownState(Struct, frozen=True, kw_only=True):
     gone: Mapping[str, Lifecycle] = {}
     """By uid, the last lifecycle as it was at its end; of those tenants that the snapshot shows."""
     last_pass: LastPass | None = None
+    listed_at: datetime | None = None
+    """When the last pass over a complete list asked for it."""
+    population: int | None = None
+    """How many live there are in all, where only some of them are given."""
+    watched_deletions: Sequence[datetime] = ()
+    """When weak deletions that were watched were written, within RECENT."""
     has_tables: bool = True
     """False where the schema is not there yet, or still the portal's."""
     cluster_uid: str | None = None

@@ -1,7 +1,7 @@
 """The ledger as a pass sees it: what is known, and a place to write a plan or, dry, only to plan."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -10,7 +10,15 @@ from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
-from reconciler.ledger.known import LAST_ID, gone, known_state, last_pass, portal_state
+from reconciler.ledger.known import (
+    LAST_ID,
+    gone,
+    known_state,
+    last_age,
+    last_pass,
+    portal_state,
+    present,
+)
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.writing import was_written, write
 
@@ -29,14 +37,15 @@ class Books:
     def known_state(self, snapshot: Snapshot) -> KnownState:
         if self.state is None:
             self.state = KeptState(known_state(self._transaction))
-        known = self.state.known()
-        return self.state.known(gone(self._transaction, snapshot, known))
+        known = self.state.known(snapshot)
+        return self.state.known(snapshot, gone(self._transaction, snapshot, known))
 
-    def apply(self, plan: Plan) -> None:
+    def apply(self, plan: Plan) -> int:
         written = write(self._transaction, plan)
         self.pass_id = written.pass_id
         if self.state is not None:
             self.state.forward(plan, written)
+        return written.pass_id
 
 
 class Ledger:
@@ -65,6 +74,16 @@ class Ledger:
             last = last_pass(transaction).last_pass
             return last.observed_at if last else None
 
+    def last_seen(self) -> tuple[str | None, Sequence[str]]:
+        """The last resourceVersion of the cluster, and the uids that lived then. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            return last_pass(transaction).cluster_version, present(transaction)
+
+    def age(self) -> float | None:
+        """Seconds since the last pass was written, by the database's clock. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            return last_age(transaction) if schema.version(transaction) else None
+
     @contextmanager
     def open(self) -> Iterator[Books]:
         """Raises LedgerError; then nothing was written, unless the message says that nobody knows."""
@@ -72,9 +91,8 @@ class Ledger:
         books, kept, self._kept = None, self._kept, None
         try:
             with self._database.transaction(waits_for_disk=self.waits_for_disk) as transaction:
-                last = transaction.lock(_waiting, LAST_ID)
-                is_ours = kept and kept.last_pass and last == [(kept.last_pass.id,)]
-                books = Books(transaction, kept if is_ours else None)
+                transaction.lock(_waiting)
+                books = Books(transaction, kept if _is_current(kept, transaction) else None)
                 yield books
         except CommitUnknown as error:
             pass_id = books.pass_id if books else None
@@ -93,6 +111,13 @@ class Ledger:
                 f"{error}; whether pass {pass_id} was written is not known. Look for it in "
                 "reconciler_passes; running again is safe either way"
             ) from error
+
+
+def _is_current(kept: KeptState | None, transaction: Transaction) -> bool:
+    """Whether nobody else has written since."""
+    if kept is None or kept.last_pass is None:
+        return False
+    return transaction.rows(LAST_ID) == [(kept.last_pass.id,)]
 
 
 def _waiting() -> None:
@@ -149,9 +174,9 @@ class DryLedger:
                 self._kept = KeptState(
                     known_state(transaction) if has_tables else portal_state(transaction)
                 )
-            known = self._kept.known()
+            known = self._kept.known(snapshot)
             before = gone(transaction, snapshot, known) if has_tables else {}
-        return self._kept.known({**before, **self._gone})
+        return self._kept.known(snapshot, {**before, **self._gone})
 
     def plan_on(self, plan: Plan) -> None:
         """The next plan follows this one."""

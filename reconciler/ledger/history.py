@@ -80,7 +80,7 @@ def looks(transaction: Transaction, start: datetime | None, end: datetime) -> Se
     """When passes looked, oldest first, each from its first request to its first page."""
     rows = transaction.rows(
         "SELECT asked_at, observed_at FROM reconciler_passes "
-        "WHERE observed_at >= coalesce(%s, '-infinity'::timestamptz) AND asked_at <= %s "
+        "WHERE complete AND observed_at >= coalesce(%s, '-infinity'::timestamptz) AND asked_at <= %s "
         "ORDER BY observed_at",
         start,
         end,

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot
+from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot
 from reconciler.ledger.postgres import Transaction
 
 LAST_ID: Final = "SELECT id FROM reconciler_passes ORDER BY id DESC LIMIT 1"
@@ -19,8 +19,13 @@ WITH cluster AS (
     WHERE p.resource_version IS NOT NULL ORDER BY p.id DESC LIMIT 1
 )
 SELECT id, asked_at, observed_at,
-       (SELECT cluster_uid FROM cluster), (SELECT resource_version FROM newest)
-FROM reconciler_passes ORDER BY id DESC LIMIT 1
+       (SELECT cluster_uid FROM cluster), (SELECT resource_version FROM newest),
+       (SELECT asked_at FROM reconciler_passes WHERE complete ORDER BY id DESC LIMIT 1),
+       ARRAY(SELECT l.deleted_observed_at
+             FROM tenant_billing_lifecycle l JOIN reconciler_passes p ON p.id = l.deleted_pass_id
+             WHERE l.deleted_time_source IN ('observed', 'successor') AND NOT p.complete
+               AND l.deleted_observed_at > last.observed_at - %s)
+FROM reconciler_passes last ORDER BY id DESC LIMIT 1
 """
 
 _LIVE = """
@@ -74,12 +79,14 @@ FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL
 
 def last_pass(transaction: Transaction) -> KnownState:
     """What is known of the passes themselves, and of no tenant yet."""
-    rows = transaction.rows(_LAST_PASS)
+    rows = transaction.rows(_LAST_PASS, RECENT)
     if not rows:
         return KnownState()
-    id_, asked_at, observed_at, cluster_uid, cluster_version = rows[0]
+    id_, asked_at, observed_at, cluster_uid, cluster_version, listed_at, deletions = rows[0]
     return KnownState(
         last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at),
+        listed_at=listed_at,
+        watched_deletions=deletions,
         cluster_uid=cluster_uid,
         cluster_version=cluster_version,
     )
@@ -133,3 +140,22 @@ def _lifecycle(row: Sequence[Any]) -> Lifecycle:
         read_at=read_at,
         held=held,
     )
+
+
+def present(transaction: Transaction) -> Sequence[str]:
+    """The uids of those that lived as of the last pass."""
+    rows = transaction.rows(
+        "SELECT l.tenant_uid FROM reconciler_state s"
+        " JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id"
+        " WHERE l.tenant_uid IS NOT NULL AND NOT s.held"
+    )
+    return [uid for (uid,) in rows]
+
+
+def last_age(transaction: Transaction) -> float | None:
+    """Seconds since the last pass was written, by the database's clock."""
+    rows = transaction.rows(
+        "SELECT extract(epoch FROM clock_timestamp() - written_at)::float8"
+        " FROM reconciler_passes ORDER BY id DESC LIMIT 1"
+    )
+    return rows[0][0] if rows else None

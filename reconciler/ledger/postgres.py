@@ -94,17 +94,13 @@ class Transaction:
             for row in rows:
                 copy.write_row(row)
 
-    def lock(self, on_wait: Callable[[], None], question: str = "SELECT 1") -> list[tuple[Any, ...]]:
-        """Waits until no other pass is being written; calls `on_wait` once where that takes time.
-
-        Returns the rows that answer the question, which is asked once the lock is held.
-        """
-        got, rows = self._results(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY}); {question}")
-        if got == [(True,)]:
-            return rows
-        on_wait()
-        _, rows = self._results(f"SELECT pg_advisory_xact_lock({LOCK_KEY}); {question}")
-        return rows
+    def lock(self, on_wait: Callable[[], None]) -> None:
+        """Waits until no other pass is being written; calls `on_wait` once where that takes time."""
+        # Nothing is read with it: whoever waits here must hold no lock on a table.
+        (got,) = self._results(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})")
+        if got != [(True,)]:
+            on_wait()
+            self.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
 
 
 class Database:
@@ -154,11 +150,43 @@ class Database:
                 raise CommitUnknown(f"{self}: interrupted while the pass was committed") from error
             raise
 
+    def holds(self, name: str) -> bool:
+        """Whether this connection has the lock of that name, which it then keeps until it is closed.
+
+        It belongs to a transaction that stays open and idle: so it holds behind a pooler, too, and goes
+        to somebody else as soon as this connection is lost. Raises LedgerError.
+        """
+        try:
+            if self._connection is not None and not self._connection.closed:
+                self._connection.execute("SELECT")
+                return True
+            got = self._connected().execute(
+                "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0; "
+                "SET LOCAL tcp_keepalives_idle = 10; SET LOCAL tcp_keepalives_interval = 5; "
+                "SET LOCAL tcp_keepalives_count = 3; "
+                f"SELECT pg_try_advisory_xact_lock(hashtextextended({sql.quote(name)}"
+                " || current_schema(), 0))".encode()
+            )
+            *_, result = got.results()
+            if result.fetchone() == (True,):
+                return True
+            self.close()
+        except psycopg.Error as error:
+            self.close()
+            raise LedgerError(f"{self}: {_told(error)}; who leads is not known") from error
+        return False
+
     def close(self) -> None:
         """Ends the connection; what was not committed is rolled back."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def beside(self) -> "Database":
+        """The same database, by a connection of its own."""
+        return Database(
+            self._url, connect_timeout=self._connect_timeout, lock_timeout=self._lock_timeout
+        )
 
     def __str__(self) -> str:
         """Where it is, for messages; never with a password."""

@@ -26,6 +26,7 @@ type_of: Final[Mapping[str, str]] = {
     "ordinal": "int4",
     "suspended": "bool",
     "adopted_cluster": "bool",
+    "complete": "bool",
     "skills": "text[]",
     "quarantined": "jsonb",
     "held_back": "jsonb",
@@ -84,6 +85,7 @@ def pass_record(plan: Plan) -> Table:
         ),
         "held_back": _json([{"tenantName": one.name, "tenantUid": one.uid} for one in plan.held]),
         "adopted_cluster": plan.adopts_cluster,
+        "complete": snapshot.scope is None,
         "program_version": __version__,
     }
     return Table("reconciler_passes", tuple(record), iter([tuple(record.values())]))

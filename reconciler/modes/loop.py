@@ -1,59 +1,70 @@
-"""Passes at intervals. The one file that knows `apscheduler`.
+"""When passes are due. The one file that knows `apscheduler`."""
 
-Never two at a time: a pass runs in the scheduler's own thread, so that a tick that comes while one is
-running waits, and however many did, is made up once.
-"""
-
-import logging
 import signal
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import UsageError
+from reconciler.modes.resident import Resident
 
-log = logging.getLogger(__name__)
 
+def run_until_told(
+    resident: Resident, *, seconds: float, jitter: float, cron: str | None, stop_timeout: float
+) -> None:
+    """Makes a pass at once, and then whenever one is due, until SIGTERM or SIGINT.
 
-def run_at_intervals(one_pass: Callable[[], None], seconds: float) -> None:
-    """Makes a pass at once and then one every `seconds`, until SIGTERM or SIGINT.
-
-    The pass in hand is finished first.
+    The pass in hand is finished first; what takes longer than `stop_timeout`, or a second signal, ends
+    it as Ctrl-C would, by KeyboardInterrupt, with nothing of it written.
     """
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    scheduler = make_scheduler(one_pass, seconds)
+
+    def told(*_: object) -> None:
+        if resident.stopped.is_set():
+            raise KeyboardInterrupt
+        resident.stopped.set()
+        signal.setitimer(signal.ITIMER_REAL, stop_timeout)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, told)
+    scheduler = make_scheduler(resident.due.set, seconds, jitter, cron)
     scheduler.start()
-    stopped.wait()
-    log.info("asked to end; finishing the pass in hand")
-    scheduler.shutdown(wait=True)
+    try:
+        resident.run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        scheduler.shutdown(wait=False)
 
 
-def make_scheduler(one_pass: Callable[[], None], seconds: float) -> BackgroundScheduler:
-    """The scheduler, not started yet. A failed pass is reported, and the next one tries again."""
+def make_scheduler(
+    due: Callable[[], object], seconds: float, jitter: float = 0, cron: str | None = None
+) -> BackgroundScheduler:
+    """The scheduler, not started yet: calls `due` at once, and then every `seconds` or by `cron`.
 
-    def attempt() -> None:
-        try:
-            one_pass()
-        except ReconcilerError as error:
-            log.error("%s", error)  # noqa: TRY400 - the message says it all
-        except Exception as error:
-            log.error("the pass failed unexpectedly: %s: %s", type(error).__name__, error)  # noqa: TRY400
-            log.debug("where", exc_info=True)
-
+    Ticks that were missed are made up once. Raises UsageError where `cron` says nothing.
+    """
     # The first executor is the default one: it runs the job in the scheduler's thread.
     scheduler = BackgroundScheduler(timezone=UTC, executors={"default": DebugExecutor()})
     scheduler.add_job(
-        attempt,
-        IntervalTrigger(seconds=seconds, timezone=UTC),
+        due,
+        _trigger(seconds, jitter, cron),
         next_run_time=datetime.now(UTC),
         coalesce=True,
         max_instances=1,
         misfire_grace_time=None,
     )
     return scheduler
+
+
+def _trigger(seconds: float, jitter: float, cron: str | None) -> CronTrigger | IntervalTrigger:
+    if cron is None:
+        return IntervalTrigger(seconds=seconds, timezone=UTC, jitter=jitter or None)
+    try:
+        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+    except ValueError as problem:
+        raise UsageError(f"--cron: {problem}; expected five fields, as in '*/5 * * * *' (UTC)") from None
+    trigger.jitter = jitter or None
+    return trigger

@@ -10,8 +10,8 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -19,9 +19,10 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.events import WatchFailed, newest_version, read_event
 from reconciler.core.reading import Dialect, NotTheList, Page, read_page, read_tenants, shown
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
-from reconciler.errors import SnapshotError, UsageError
+from reconciler.errors import Expired, Silence, SnapshotError, UsageError
 
 MOST_RESTARTS: Final = 3
 """How often an expired page token may send a list back to its first page."""
@@ -30,6 +31,8 @@ CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 OLDEST_BELIEVED: Final = (1, 25)
 """Before this Kubernetes, the time of a managedFields entry may lie before a change by its manager."""
 CHUNK: Final = 1 << 20
+WATCH_LASTS: Final = 600
+"""Seconds after which the server is asked to end a watch, so that it is opened anew now and then."""
 
 _NEVER: Final = float("inf")
 
@@ -48,10 +51,10 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     connect_timeout: float
     read_timeout: float
     list_timeout: float
-
-
-class _Expired(Exception):
-    """410: the page token, or the state it belongs to, is gone."""
+    watches: bool = False
+    """Whether lists are to be compared with a watch."""
+    watch_silence: float = 120
+    """How long a watch may say nothing at all, not even a bookmark."""
 
 
 class ClusterSource:
@@ -63,7 +66,7 @@ class ClusterSource:
         self,
         settings: ClusterSettings,
         *,
-        progress: Callable[[int], None] = lambda _: None,
+        progress: Callable[[int], object] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,21 +82,38 @@ class ClusterSource:
     def snapshot(self) -> Snapshot:
         """Lists all tenants. Raises SnapshotError, and UsageError for the kubeconfig."""
         # Made anew each time: tokens rotate, and kubeconfigs change.
+        client, dialect, version, cluster_uid = self._connected()
+        for _ in range(1 + MOST_RESTARTS):
+            try:
+                return self._list(client, dialect, version, cluster_uid)
+            except Expired:
+                log.info("the list expired under way (410); starting again from its first page")
+        raise SnapshotError(
+            f"the list expired (410) {1 + MOST_RESTARTS} times before its last page; it takes longer "
+            "than the API server keeps it: try a larger --page-size"
+        )
+
+    def watch(self, since: str) -> "ClusterWatch":
+        """The changes after that resourceVersion. Raises SnapshotError, and Expired where it is gone."""
+        client, dialect, version, cluster_uid = self._connected()
+        asked_at, started = self._now(), self._ticks()
+        response, date = client.stream(version, since)
+        arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
+        _, on_server = _on_server_clock(asked_at, arrived_at, date)
+
+        def now() -> datetime:
+            return on_server + timedelta(seconds=self._ticks() - started) - (arrived_at - asked_at)
+
+        return ClusterWatch(response, client, dialect, cluster_uid, now)
+
+    def _connected(self) -> "tuple[_Client, Dialect, str, str]":
         client = _Client(self._settings)
         cluster_uid = client.cluster_uid()
         version = self._settings.version or client.preferred_version()
         dialect = self._settings.dialect
         if client.server_version() < OLDEST_BELIEVED:
             dialect = replace(dialect, managed_fields=False)
-        for _ in range(1 + MOST_RESTARTS):
-            try:
-                return self._list(client, dialect, version, cluster_uid)
-            except _Expired:
-                log.info("the list expired under way (410); starting again from its first page")
-        raise SnapshotError(
-            f"the list expired (410) {1 + MOST_RESTARTS} times before its last page; it takes longer "
-            "than the API server keeps it: try a larger --page-size"
-        )
+        return client, dialect, version, cluster_uid
 
     def _list(self, client: "_Client", dialect: Dialect, version: str, cluster_uid: str) -> Snapshot:
         tenants: list[Tenant] = []
@@ -104,9 +124,11 @@ class ClusterSource:
         page, date = client.page(version, None, deadline)
         arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
         asked_at, observed_at = _on_server_clock(asked_at, arrived_at, date)
-        first_version, number = page.resource_version, 1
+        first_version, number, newest = page.resource_version, 1, 0
         while True:
             try:
+                if self._settings.watches:
+                    newest = max(newest, newest_version(page.items))
                 read, unread = read_tenants(page.items, observed_at, dialect)
             except NotTheList as problem:
                 raise SnapshotError(f"page {number} is not the tenants' list: {problem}") from None
@@ -131,8 +153,52 @@ class ClusterSource:
             observed_at=observed_at,
             cluster_uid=cluster_uid,
             resource_version=first_version,
+            newest_version=newest,
             source="cluster",
         )
+
+
+class ClusterWatch:
+    """One stream of changes, each a snapshot of the one tenant that changed; and bookmarks."""
+
+    def __init__(
+        self,
+        response: Any,
+        client: "_Client",
+        dialect: Dialect,
+        cluster_uid: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._response = response
+        self._client = client
+        self._dialect = dialect
+        self._cluster_uid = cluster_uid
+        self._now = now
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        """Ends when the server ends it in the ordinary way.
+
+        Raises SnapshotError where it breaks or says something else, and Expired for 410.
+        """
+        try:
+            for line in self._client.lines(self._response):
+                yield replace(
+                    read_event(line, self._now(), self._dialect), cluster_uid=self._cluster_uid
+                )
+        except WatchFailed as failure:
+            kind = Expired if failure.code == 410 else SnapshotError
+            raise kind(f"the watch ended with {failure.code} ({_one_line(str(failure))})") from None
+        except NotTheList as problem:
+            raise SnapshotError(f"the watch delivered something else: {problem}") from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends it, also for whoever is waiting for its next change."""
+        # Where it is over already, there is nothing to shut down.
+        with suppress(OSError, ValueError, RuntimeError):
+            self._response.shutdown()
+        self._response.close()
 
 
 class _Client:
@@ -145,6 +211,7 @@ class _Client:
 
         self._settings = settings
         self._api_error = kubernetes.client.ApiException
+        self._read_timeout = urllib3.exceptions.ReadTimeoutError
         self._network_errors = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
         configuration = type.__call__(kubernetes.client.Configuration)
         in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
@@ -264,6 +331,42 @@ class _Client:
             ) from None
         return page, date
 
+    def stream(self, version: str, since: str) -> tuple[Any, datetime | None]:
+        """An open watch from a resourceVersion on, and the server's clock when it was opened."""
+        settings, group = self._settings, self._settings.dialect.group
+        asked = f"asking {self._host} to watch the tenants"
+        rule = f"watch on {settings.plural}.{group}, for the whole cluster"
+        with self._asking(asked, rule, expires=True):
+            response: Any = self._custom.list_cluster_custom_object(
+                group,
+                version,
+                settings.plural,
+                watch=True,
+                resource_version=since,
+                allow_watch_bookmarks=True,
+                timeout_seconds=WATCH_LASTS,
+                _preload_content=False,
+                _request_timeout=(settings.connect_timeout, settings.watch_silence),
+            )
+            if response.status != 200:
+                self._check(response.status, response.read(), asked, rule, expires=True)
+        return response, _date(response.headers.get("Date"))
+
+    def lines(self, response: Any) -> Iterator[bytes]:
+        """The lines of a stream as they arrive. Raises SnapshotError where it breaks."""
+        rest = b""
+        with self._asking(f"watching the tenants of {self._host}", "", expires=True):
+            try:
+                for chunk in response.stream(CHUNK, decode_content=True):
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    yield from (line for line in lines if line)
+            except self._read_timeout:
+                raise Silence(
+                    f"the watch said nothing for {self._settings.watch_silence:g} s; see --watch-silence"
+                ) from None
+        if rest.strip():
+            raise SnapshotError(f"watching the tenants of {self._host} ended in the middle of a line")
+
     def _get(
         self,
         what: str,
@@ -273,9 +376,9 @@ class _Client:
         deadline: float = _NEVER,
         **options: object,
     ) -> tuple[bytes, datetime | None]:
-        """The body of an answer and its Date. Raises SnapshotError, and _Expired for 410."""
+        """The body of an answer and its Date. Raises SnapshotError, and Expired for 410."""
         asked = f"asking {self._host} for {what}"
-        try:
+        with self._asking(asked, rule, expires=deadline != _NEVER):
             response = call(
                 *arguments, **options, _preload_content=False, _request_timeout=self._timeout
             )
@@ -283,13 +386,21 @@ class _Client:
                 body = b"".join(self._chunks(response, deadline, asked))
             finally:
                 response.release_conn()
-            status, headers = response.status, response.headers
+            self._check(response.status, body, asked, rule, expires=deadline != _NEVER)
+        return body, _date(response.headers.get("Date"))
+
+    @contextmanager
+    def _asking(self, asked: str, rule: str, *, expires: bool) -> Iterator[None]:
+        """What goes wrong in the block is said as a SnapshotError."""
+        try:
+            yield
         except self._api_error as error:
-            status, headers, said = error.status, error.headers or {}, error.body or b""
+            said = error.body or b""
             body = said.encode() if isinstance(said, str) else said
-            if not status:
+            if not error.status:
                 problem = _one_line(error.reason)
                 raise SnapshotError(f"{asked} failed: {problem}; check the CA and the server") from None
+            self._check(error.status, body, asked, rule, expires=expires)
         except self._network_errors as error:
             problem = _network_problem(error)
             raise SnapshotError(f"{asked} failed: {problem}; try again") from None
@@ -299,13 +410,14 @@ class _Client:
                 f"{asked} failed: the request cannot be sent ({type(error).__name__}); "
                 "check that the server is a URL, and the token one line of ASCII"
             ) from None
-        if status == 410 and deadline != _NEVER:
-            raise _Expired
+
+    @staticmethod
+    def _check(status: int, body: bytes, asked: str, rule: str, *, expires: bool) -> None:
+        if status == 410 and expires:
+            raise Expired(f"{asked} failed with 410{_message(body)}; its history is gone")
         if not 200 <= status <= 299:
-            said = _message(body)
             advice = _advice(status).format(rule=rule)
-            raise SnapshotError(f"{asked} failed with {status}{said}; {advice}")
-        return body, _date(headers.get("Date"))
+            raise SnapshotError(f"{asked} failed with {status}{_message(body)}; {advice}")
 
     def _chunks(self, response: Any, deadline: float, asked: str) -> Any:
         while chunk := response.read1(CHUNK, decode_content=True):

@@ -44,7 +44,8 @@ def start(command: Command, kubeconfig: Path) -> Iterator[Start]:
     started: list[Process] = []
 
     def start(*arguments: str) -> Process:
-        started.append(command.start("loop", "--kubeconfig", kubeconfig, *arguments))
+        usual = ("--log-format", "text", "--health-port", "0")
+        started.append(command.start("loop", "--kubeconfig", kubeconfig, *usual, *arguments))
         return started[-1]
 
     yield start

@@ -104,6 +104,7 @@ def known(
         adopted={one.name: one for one in lifecycles if one.uid is None},
         gone={uid: lifecycle(uid) for uid in gone},
         last_pass=last,
+        listed_at=last.asked_at if last else None,
         cluster_uid=cluster,
         cluster_version=version,
     )

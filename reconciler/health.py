@@ -1,0 +1,257 @@
+"""How the program is: metrics for Prometheus, and whether it lives and is ready, over HTTP.
+
+The one file that knows `prometheus_client`. It only listens: nothing here decides anything.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    generate_latest,
+)
+
+from reconciler.core.plan import Kind, Plan
+from reconciler.core.tenant import KnownState, Snapshot
+from reconciler.errors import Refused, UsageError
+from reconciler.passes import Books, Ledger, Pass, Source
+
+OUTCOMES: Final = ("written", "held", "quarantined", "refused", "failed")
+PHASES: Final = ("gather", "known", "plan", "write")
+_LAGS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
+
+
+class Vitals:
+    """What is known of how the program is. All times are seconds."""
+
+    def __init__(
+        self,
+        *,
+        ready_within: float,
+        live_within: float,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ready_within, self._live_within = ready_within, live_within
+        self._clock, self._ticks = clock, ticks
+        self._turned_at = ticks()
+        self._passed_at: float | None = None
+        self.registry = CollectorRegistry()
+        self._attempted = self._gauge("last_attempt_timestamp_seconds", "When a pass last began.")
+        self._succeeded = self._gauge("last_success_timestamp_seconds", "When one was last written.")
+        self._passes = Counter(
+            "reconciler_passes", "Passes, by what came of them.", ["outcome"], registry=self.registry
+        )
+        self._phases = Summary(
+            *("reconciler_phase_duration_seconds", "How long the phases of a pass take.", ["phase"]),
+            registry=self.registry,
+        )
+        self._live = self._gauge("tenants_live", "Live tenants, as of the last list.")
+        self._quarantined = self._gauge("tenants_quarantined", "Quarantined ones among them.")
+        self._held = self._gauge("held_deletions", "Deletions held back, as of the last list.")
+        self._rows = Counter(
+            "reconciler_rows_written", "Rows written, by kind.", ["kind"], registry=self.registry
+        )
+        self._connected = self._gauge("watch_connected", "1 while a watch is open.")
+        self._restarts = Counter(
+            "reconciler_watch_restarts", "How often a watch was opened anew.", registry=self.registry
+        )
+        self._lag = Histogram(
+            "reconciler_change_to_commit_seconds",
+            "From a watched change's arrival to its commit.",
+            buckets=_LAGS,
+            registry=self.registry,
+        )
+        self._leader = self._gauge("leader", "1 while this replica makes the passes.")
+        # What has not happened yet is 0, not absent.
+        for outcome in OUTCOMES:
+            self._passes.labels(outcome)
+        for kind in Kind:
+            self._rows.labels(kind.value)
+        for phase in PHASES:
+            self._phases.labels(phase)
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        return Gauge(f"reconciler_{name}", about, registry=self.registry)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the loop turns."""
+        return self._ticks() - self._turned_at < self._live_within
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the ledger was brought up to date lately, by whichever replica leads."""
+        return self._passed_at is not None and self._ticks() - self._passed_at < self._ready_within
+
+    def turned(self) -> None:
+        """The loop has come round, or a pass has got on."""
+        self._turned_at = self._ticks()
+
+    def leading(self, *, leads: bool) -> None:
+        """This replica makes the passes from now on, or another does."""
+        self._leader.set(leads)
+
+    def stood_by(self, seconds_ago: float | None) -> None:
+        """Another replica leads; its last pass was so long ago."""
+        if seconds_ago is not None:
+            self._passed_at = self._ticks() - seconds_ago
+
+    def attempted(self) -> None:
+        """A pass begins."""
+        self._attempted.set(self._clock())
+
+    def passed(self, done: Pass) -> None:
+        """A pass over the whole list was written."""
+        plan = done.plan
+        self._passed_at = self._ticks()
+        self._succeeded.set(self._clock())
+        self._live.set(len(plan.snapshot.tenants))
+        self._quarantined.set(len(plan.quarantined))
+        self._held.set(len(plan.held))
+        self._count(plan)
+
+    def watched(self, done: Pass) -> None:
+        """A watched change was written."""
+        self._count(done.plan)
+        if done.plan.changes:
+            arrived = done.plan.snapshot.observed_at.timestamp()
+            self._lag.observe(max(self._clock() - arrived, 0))
+
+    def failed(self, error: Exception) -> None:
+        """A pass was refused, or could not be made."""
+        self._passes.labels("refused" if isinstance(error, Refused) else "failed").inc()
+
+    def watch_connected(self, *, connected: bool) -> None:
+        """A watch is open, or none is."""
+        self._connected.set(connected)
+
+    def watch_restarted(self) -> None:
+        """A watch has ended, and another is opened."""
+        self._restarts.inc()
+
+    def source(self, source: Source) -> Source:
+        """The source, with the time that it takes."""
+        return _TimedSource(source, self)
+
+    def ledger(self, ledger: Ledger) -> Ledger:
+        """The ledger, with the time that it takes."""
+        return _TimedLedger(ledger, self)
+
+    def took(self, phase: str, seconds: float) -> None:
+        """A phase of a pass is over."""
+        self._phases.labels(phase).observe(seconds)
+
+    def _count(self, plan: Plan) -> None:
+        held, aside = bool(plan.held), bool(plan.quarantined)
+        self._passes.labels("held" if held else "quarantined" if aside else "written").inc()
+        for kind, number in plan.counts().items():
+            self._rows.labels(kind.value).inc(number)
+
+    @contextmanager
+    def served(self, port: int) -> Iterator[int]:
+        """Answers /livez, /readyz and /metrics on that port during the block. Raises UsageError."""
+        try:
+            server = ThreadingHTTPServer(("", port), _answers(self))
+        except OSError as error:
+            raise UsageError(
+                f"--health-port {port}: {error.strerror}; choose another one, or 0 for none"
+            ) from None
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            server.server_close()
+
+
+def _answers(vitals: Vitals) -> type[BaseHTTPRequestHandler]:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            match self.path.partition("?")[0]:
+                case "/livez":
+                    self._tell(vitals.is_live, "live", "the loop does not turn")
+                case "/readyz":
+                    self._tell(vitals.is_ready, "ready", "no pass of late")
+                case "/metrics":
+                    self._send(HTTPStatus.OK, generate_latest(vitals.registry), CONTENT_TYPE_LATEST)
+                case _:
+                    self._send(HTTPStatus.NOT_FOUND, b"try /livez, /readyz or /metrics\n")
+
+        def log_message(self, *_: object) -> None:
+            """Probes are no events."""
+
+        def _tell(self, good: bool, yes: str, no: str) -> None:  # noqa: FBT001
+            status = HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE
+            self._send(status, f"{yes if good else no}\n".encode())
+
+        def _send(self, status: HTTPStatus, body: bytes, kind: str = "text/plain") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    return Answers
+
+
+class _TimedSource:
+    def __init__(self, source: Source, vitals: Vitals) -> None:
+        self._source = source
+        self._vitals = vitals
+
+    @property
+    def is_live(self) -> bool:
+        return self._source.is_live
+
+    def snapshot(self) -> Snapshot:
+        started = time.perf_counter()
+        snapshot = self._source.snapshot()
+        self._vitals.took("gather", time.perf_counter() - started)
+        return snapshot
+
+
+class _TimedLedger:
+    def __init__(self, ledger: Ledger, vitals: Vitals) -> None:
+        self._ledger = ledger
+        self._vitals = vitals
+
+    @contextmanager
+    def open(self) -> Iterator["_TimedBooks"]:
+        with self._ledger.open() as books:
+            timed = _TimedBooks(books, self._vitals)
+            yield timed
+        if timed.writing_since is not None:
+            self._vitals.took("write", time.perf_counter() - timed.writing_since)
+
+
+class _TimedBooks:
+    def __init__(self, books: Books, vitals: Vitals) -> None:
+        self._books = books
+        self._vitals = vitals
+        self._known_since = time.perf_counter()
+        self.writing_since: float | None = None
+
+    def known_state(self, snapshot: Snapshot) -> KnownState:
+        started = time.perf_counter()
+        known = self._books.known_state(snapshot)
+        self._known_since = time.perf_counter()
+        self._vitals.took("known", self._known_since - started)
+        return known
+
+    def apply(self, plan: Plan) -> int | None:
+        now = time.perf_counter()
+        self._vitals.took("plan", now - self._known_since)
+        self.writing_since = self.writing_since or now
+        return self._books.apply(plan)
