@@ -17,6 +17,7 @@ exit status:
   2  wrong usage or settings
   3  refused, or deletions held back: an operator has to decide
   4  written, but some tenants are quarantined (see --quarantine-exit)
+  5  verify found what does not hold
   10 with --dry-run --detailed-exitcode: changes are planned
 
 Every setting is a flag and a variable in the environment or in .env:
@@ -47,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_loop(commands)
+    _add_verify(commands)
     _add_history(commands)
     _add_coverage(commands)
     _add_schema(commands)
@@ -105,6 +107,29 @@ def _add_loop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     loop = _command(commands, "loop", "make a pass now, and then one at every interval")
     _add_output(loop, "text", "json")
     _add_settings(loop, options.LOOP, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+
+
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verify = _command(commands, "verify", "does the ledger hold, by itself and against the cluster?")
+    what = verify.add_argument_group("this look")
+    what.add_argument(
+        "--snapshot", metavar="FILE", help="compare with this instead of a cluster, as in `run`"
+    )
+    what.add_argument(
+        "--observed-at",
+        metavar="TIME",
+        help="when it was taken, if its name does not tell: RFC 3339, or `now`",
+    )
+    what.add_argument(
+        "--ledger-only", action="store_true", help="compare with no cluster: look at the ledger alone"
+    )
+    what.add_argument(
+        "--deep",
+        action="store_true",
+        help="also whether any row was altered since it was written, by the passes' digests",
+    )
+    _add_output(verify, "text", "json")
+    _add_settings(verify, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
 
 
 def _add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
