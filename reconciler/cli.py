@@ -133,8 +133,18 @@ def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
 
 
 def _add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    history = _command(commands, "history", "every row of one tenant, and the evidence for each time")
-    history.add_argument("tenant", metavar="TENANT", help="its name (namespace/name), or a uid")
+    history = _command(commands, "history", "every row of a tenant or an org, and the evidence for each")
+    history.add_argument(
+        "tenant", metavar="TENANT", nargs="?", help="its name (namespace/name), or a uid"
+    )
+    history.add_argument("--org", metavar="ORG", help="all tenants of an org instead")
+    history.add_argument("--from", dest="start", metavar="TIME", help="RFC 3339; its creation")
+    history.add_argument("--to", dest="end", metavar="TIME", help="RFC 3339; now")
+    history.add_argument(
+        "--at",
+        metavar="TIME",
+        help="was it billable then, and why? A day (2026-03-14, of Europe/Zurich), or RFC 3339",
+    )
     _add_output(history, "text", "json")
     _add_settings(history, options.DATABASE, options.LOGGING)
 
