@@ -99,7 +99,11 @@ def history(
         else:
             print_lines(answered(answers, at, asked, known_until))
         return 0
-    span = None if since is None and until is None else Span(since or found[0].created_at, until or now)
+    span = (
+        None
+        if since is None and until is None
+        else Span(since or min(one.created_at for one in found), until or now)
+    )
     if output == "json":
         told = within(found, span) if span else found
         _print_json(_History(tenant, org, since, until, told))

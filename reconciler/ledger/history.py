@@ -67,7 +67,7 @@ def history(
     passes = {row[0]: _pass(row) for row in transaction.rows(_PASSES, wanted)}
     lifecycles = []
     for row in found:
-        id_, name, uid, org, cluster_uid, created_at, deleted_at, *evidence = row
+        id_, name, uid, pays, cluster_uid, created_at, deleted_at, *evidence = row
         rows = [_row(Kind.CREATED, None, created_at, evidence[:4], passes)]
         rows += [
             _row(Kind(kind), skill, occurred_at, event, passes)
@@ -80,7 +80,7 @@ def history(
                 id=id_,
                 tenant_name=name,
                 tenant_uid=uid,
-                zitadel_org_id=org,
+                zitadel_org_id=pays,
                 cluster_uid=cluster_uid,
                 created_at=created_at,
                 deleted_at=deleted_at,

@@ -273,6 +273,9 @@ WHERE l.id = r.id AND l.tenant_uid IS DISTINCT FROM r.uid
 """
 
 
+_MANY: Final = 1000
+
+
 def write(transaction: Transaction, plan: Plan) -> Written:
     """Writes the plan and the record of its pass."""
     record = pass_record(plan)
@@ -303,8 +306,9 @@ def write(transaction: Transaction, plan: Plan) -> Written:
         transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", old)
     for make in (lifecycles, skill_events, suspension_events, state):
         _copy(transaction, make(plan, numbers))
-    # The digest of its rows now, and not while the commit is under way: of a million it takes seconds.
-    transaction.execute("SET CONSTRAINTS reconciler_passes_sealed IMMEDIATE")
+    if len(plan.changes) > _MANY:
+        # The digest of its rows takes a while, in which no commit should be under way.
+        transaction.execute("SET CONSTRAINTS reconciler_passes_sealed IMMEDIATE")
     return Written(pass_id=pass_id, lifecycle_ids=new_ids)
 
 
