@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check faults truth constraints clean
+.PHONY: demo test check faults histories truth constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -23,6 +23,9 @@ check: $(READY) ## lint, types, manifests
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
 	$(BIN)/python -m tests.faults $(FAULTS)
+
+histories: $(READY) ## thousands of ledgers by random histories, in which verify finds nothing
+	TEST_HISTORIES=$(or $(HISTORIES),4000) $(BIN)/python -m pytest -n 2 tests/ledger/test_verify_healthy.py
 
 truth: $(READY) ## a simulated cluster whose true times are known, against the times in the ledger
 	$(BIN)/python -m tests.truth $(TRUTH)

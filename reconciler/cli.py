@@ -17,6 +17,7 @@ exit status:
   2  wrong usage or settings
   3  refused, or deletions held back: an operator has to decide
   4  written, but some tenants are quarantined (see --quarantine-exit)
+  5  verify found what does not hold
   10 with --dry-run --detailed-exitcode: changes are planned
 
 Every setting is a flag and a variable in the environment or in .env:
@@ -47,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_run(commands)
     _add_loop(commands)
+    _add_verify(commands)
     _add_history(commands)
     _add_coverage(commands)
     _add_schema(commands)
@@ -110,9 +112,42 @@ def _add_loop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
 
 
+def _add_verify(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    verify = _command(commands, "verify", "does the ledger hold, by itself and against the cluster?")
+    what = verify.add_argument_group("this look")
+    what.add_argument(
+        "--snapshot", metavar="FILE", help="compare with this instead of a cluster, as in `run`"
+    )
+    what.add_argument(
+        "--observed-at",
+        metavar="TIME",
+        help="when it was taken, if its name does not tell: RFC 3339, or `now`",
+    )
+    what.add_argument(
+        "--ledger-only", action="store_true", help="compare with no cluster: look at the ledger alone"
+    )
+    what.add_argument(
+        "--deep",
+        action="store_true",
+        help="also whether any row was altered since it was written, by the passes' digests",
+    )
+    _add_output(verify, "text", "json")
+    _add_settings(verify, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+
+
 def _add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    history = _command(commands, "history", "every row of one tenant, and the evidence for each time")
-    history.add_argument("tenant", metavar="TENANT", help="its name (namespace/name), or a uid")
+    history = _command(commands, "history", "every row of a tenant or an org, and the evidence for each")
+    history.add_argument(
+        "tenant", metavar="TENANT", nargs="?", help="its name (namespace/name), or a uid"
+    )
+    history.add_argument("--org", metavar="ORG", help="all tenants of an org instead")
+    history.add_argument("--from", dest="start", metavar="TIME", help="RFC 3339; its creation")
+    history.add_argument("--to", dest="end", metavar="TIME", help="RFC 3339; now")
+    history.add_argument(
+        "--at",
+        metavar="TIME",
+        help="was it billable then, and why? A day (2026-03-14, of Europe/Zurich), or RFC 3339",
+    )
     _add_output(history, "text", "json")
     _add_settings(history, options.DATABASE, options.LOGGING)
 

@@ -66,6 +66,7 @@ ALTER TABLE tenant_billing_lifecycle
     ADD COLUMN IF NOT EXISTS created_time_source text,
     ADD COLUMN IF NOT EXISTS created_observed_at timestamptz,
     ADD COLUMN IF NOT EXISTS created_pass_id     bigint,
+    ADD COLUMN IF NOT EXISTS recognised_pass_id  bigint,
     ADD COLUMN IF NOT EXISTS deleted_not_before  timestamptz,
     ADD COLUMN IF NOT EXISTS deleted_time_source text,
     ADD COLUMN IF NOT EXISTS deleted_observed_at timestamptz,
@@ -81,6 +82,7 @@ COMMENT ON COLUMN tenant_billing_lifecycle.created_not_before IS 'Earliest time 
 COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Where created_at comes from; null: written by the portal.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_observed_at IS 'Instant of the snapshot that first showed it.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_pass_id IS 'The pass that wrote the creation.';
+COMMENT ON COLUMN tenant_billing_lifecycle.recognised_pass_id IS 'The pass that found out the uid of one that the portal began; set by the database.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_at IS 'Best known time of its deletion; billing counts to here. Null: it lives.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_not_before IS 'Earliest time that the deletion can have been.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_time_source IS 'Where deleted_at comes from: deletion, successor or observed.';
@@ -94,8 +96,9 @@ COMMENT ON COLUMN tenant_billing_lifecycle.deleted_pass_id IS 'The pass that wro
 -- Where the portal's own rows, which have no ordinal, end with a subject switched on, the first row
 -- after them is number 0.
 
+-- Not STRICT: then it would not be inlined, and it is computed for every row.
 CREATE OR REPLACE FUNCTION reconciler_skill_key(skill_id text) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length(skill_id) <= 128 AND NOT starts_with(skill_id, 'sha256:') THEN skill_id
                 ELSE 'sha256:' || encode(sha256(replace(skill_id, chr(92), chr(92) || chr(92))::bytea), 'hex') END
 $$;
@@ -188,23 +191,31 @@ WITH live AS (
     SELECT id, tenant_name, created_at, created_observed_at, created_pass_id
     FROM tenant_billing_lifecycle
     WHERE CASE WHEN $1 IS NULL THEN deleted_at IS NULL ELSE id = ANY($1) END
+), portal AS (
+    -- The portal's rows name no lifecycle: theirs is the one of that name that it began itself.
+    SELECT id, tenant_name FROM live WHERE created_pass_id IS NULL
 ), event AS (
-    SELECT live.id AS lifecycle_id, e.skill_id, e.event_kind = 'enabled' AS is_on,
-           e.ordinal, e.id, e.occurred_at, e.observed_at
-    FROM tenant_skill_events e JOIN live
-      ON e.lifecycle_id = live.id
-      OR (e.lifecycle_id IS NULL AND live.created_pass_id IS NULL AND e.tenant_name = live.tenant_name)
+    SELECT live.id AS lifecycle_id, e.skill_id, e.event_kind = 'enabled' AS is_on, e.ordinal, e.id, e.occurred_at, e.observed_at
+    FROM tenant_skill_events e JOIN live ON e.lifecycle_id = live.id
     UNION ALL
-    SELECT live.id, NULL, e.event_kind = 'suspended',
-           e.ordinal, e.id, e.occurred_at, e.observed_at
-    FROM tenant_suspension_events e JOIN live
-      ON e.lifecycle_id = live.id
-      OR (e.lifecycle_id IS NULL AND live.created_pass_id IS NULL AND e.tenant_name = live.tenant_name)
+    SELECT portal.id, e.skill_id, e.event_kind = 'enabled', e.ordinal, e.id, e.occurred_at, e.observed_at
+    FROM tenant_skill_events e JOIN portal ON e.lifecycle_id IS NULL AND e.tenant_name = portal.tenant_name
+    UNION ALL
+    SELECT live.id, NULL, e.event_kind = 'suspended', e.ordinal, e.id, e.occurred_at, e.observed_at
+    FROM tenant_suspension_events e JOIN live ON e.lifecycle_id = live.id
+    UNION ALL
+    SELECT portal.id, NULL, e.event_kind = 'suspended', e.ordinal, e.id, e.occurred_at, e.observed_at
+    FROM tenant_suspension_events e JOIN portal ON e.lifecycle_id IS NULL AND e.tenant_name = portal.tenant_name
 ), subject AS (
     -- The portal's rows, which have no ordinal, come before ours.
     SELECT DISTINCT ON (event.lifecycle_id, skill_id) event.lifecycle_id, skill_id, is_on
     FROM event
     ORDER BY event.lifecycle_id, skill_id, ordinal DESC NULLS LAST, occurred_at DESC, id DESC
+), on_now AS (
+    SELECT subject.lifecycle_id,
+           array_agg(skill_id ORDER BY skill_id COLLATE "C") FILTER (WHERE skill_id IS NOT NULL) AS skills,
+           bool_or(skill_id IS NULL) AS suspended
+    FROM subject WHERE is_on GROUP BY subject.lifecycle_id
 ), changed AS (
     SELECT event.lifecycle_id, max(event.observed_at) AS observed_at, max(occurred_at) AS occurred_at
     FROM event GROUP BY event.lifecycle_id
@@ -217,11 +228,7 @@ SELECT live.id AS lifecycle_id,
                 least(greatest(changed.occurred_at, live.created_at), now())) AS changed_at
 FROM live
 LEFT JOIN changed ON changed.lifecycle_id = live.id
-LEFT JOIN LATERAL (
-    SELECT array_agg(skill_id ORDER BY skill_id COLLATE "C") FILTER (WHERE skill_id IS NOT NULL) AS skills,
-           bool_or(skill_id IS NULL) AS suspended
-    FROM subject WHERE subject.lifecycle_id = live.id AND subject.is_on
-) on_now ON true
+LEFT JOIN on_now ON on_now.lifecycle_id = live.id
 $$;
 COMMENT ON FUNCTION reconciler_derived_state(bigint[]) IS 'reconciler_state as the events alone give it, of these lifecycles or, without any, of the live ones.';
 
@@ -295,6 +302,7 @@ BEGIN
          'CHECK ((created_not_before <= created_at AND created_time_source = ''creation'' AND created_at <= created_observed_at AND created_pass_id IS NOT NULL AND tenant_uid IS NOT NULL) IS TRUE OR (created_not_before IS NULL AND created_time_source IS NULL AND created_observed_at IS NULL AND created_pass_id IS NULL))'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_created_pass_fkey', 'FOREIGN KEY (created_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_deleted_pass_fkey', 'FOREIGN KEY (deleted_pass_id) REFERENCES reconciler_passes (id)'),
+        ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_recognised_pass_fkey', 'FOREIGN KEY (recognised_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_skill_events', 'tenant_skill_events_kind', 'CHECK (event_kind IN (''enabled'', ''disabled''))'),
         -- NOT VALID: the portal's rows stay as they are, every new row is checked.
         ('tenant_skill_events', 'tenant_skill_events_is_explained',
@@ -380,9 +388,14 @@ BEGIN
         RAISE EXCEPTION 'lifecycle % of % has ended, unless a reopening is on record', OLD.id, OLD.tenant_name
             USING ERRCODE = 'restrict_violation';
     END IF;
+    NEW.recognised_pass_id := OLD.recognised_pass_id;
+    IF OLD.tenant_uid IS NULL AND NEW.tenant_uid IS NOT NULL THEN
+        -- The pass in hand is the last one: nobody else writes meanwhile.
+        NEW.recognised_pass_id := (SELECT max(p.id) FROM reconciler_passes p);
+    END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION reconciler_lifecycle_changes() IS 'Lets a lifecycle end, once, and be recognised by its uid, once; more only where an operator''s decision is on record.';
+COMMENT ON FUNCTION reconciler_lifecycle_changes() IS 'Lets a lifecycle end, once, and be recognised by its uid, once, which notes the pass; more only where an operator''s decision is on record.';
 
 CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_changes
     BEFORE UPDATE OR DELETE ON tenant_billing_lifecycle FOR EACH ROW EXECUTE FUNCTION reconciler_lifecycle_changes();

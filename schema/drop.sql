@@ -3,9 +3,10 @@ DROP FUNCTION IF EXISTS next_invoice_number(text);
 DROP TABLE IF EXISTS
     invoice_reminders, invoice_lines, invoices, invoice_number_counters, org_payment_methods, org_billing_config,
     skill_pricing, platform_pricing,
-    reconciler_state, reconciler_rebindings, reconciler_reopenings, tenant_suspension_events, tenant_skill_events, tenant_billing_lifecycle,
+    reconciler_digests, reconciler_state, reconciler_rebindings, reconciler_reopenings, tenant_suspension_events, tenant_skill_events, tenant_billing_lifecycle,
     reconciler_passes, reconciler_schema;
 DROP FUNCTION IF EXISTS
+    reconciler_seal_pass(), reconciler_pass_digests(bigint, bigint, bigint, bigint),
     reconciler_derived_state(bigint[]), reconciler_record_deletion(), reconciler_append_only(),
     reconciler_lifecycle_changes(), reconciler_skill_key(text),
     billing_issue_invoice(), billing_guard_lines(), billing_guard_reminders(),

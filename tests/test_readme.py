@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler import cli, commands, errors, options
-from reconciler.commands import reporting
+from reconciler.commands import reporting, verify
+from reconciler.core.verify import RULES
 from reconciler.ledger import schema
 
 ROOT = Path(__file__).parents[1]
@@ -65,6 +66,7 @@ def statuses() -> set[int]:
 
     (quarantine_exit,) = (int(one.default) for one in options.ALL if one.name == "quarantine_exit")
     known = {0, quarantine_exit, commands.INTERRUPTED, reporting.HELD, reporting.CHANGES_PLANNED}
+    known.add(verify.FOUND)
     return known | set(of(errors.ReconcilerError))
 
 
@@ -115,6 +117,12 @@ def test_every_exit_status_stands_in_the_readme_and_in_help() -> None:
     assert statuses() <= in_the_readme
     in_help = {int(status) for status in re.findall(r"^  (\d+)\b", cli.EXIT_STATUSES, re.MULTILINE)}
     assert in_help | {commands.INTERRUPTED} == in_the_readme
+
+
+def test_the_rules_of_a_ledger_are_those_that_verify_knows() -> None:
+    assert table("The rules of a ledger") == [
+        [f"`{rule.name}`", rule.broken, rule.advice] for rule in RULES.values()
+    ]
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])

@@ -1,29 +1,47 @@
 """`reconciler history` and `reconciler coverage`: what was written, why, and when anybody looked."""
 
+import re
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
 
 from msgspec import Struct
 
 from reconciler.commands.reporting import print_bytes, print_lines
 from reconciler.commands.wiring import given_time, open_database, set_up_logging
-from reconciler.core.history import Span, WrittenLifecycle, gaps
+from reconciler.core.history import Answer, Span, WrittenLifecycle, answer, gaps, within
 from reconciler.core.reading import shown
 from reconciler.errors import UsageError
 from reconciler.ledger import history as ledger_history
 from reconciler.ledger import schema
-from reconciler.ledger.postgres import Database
+from reconciler.ledger.known import last_pass
+from reconciler.ledger.postgres import Database, Transaction
 from reconciler.output.report import to_json
 from reconciler.output.text import time
-from reconciler.output.timeline import timeline
+from reconciler.output.timeline import answered, timeline
 from reconciler.settings import load
 
+ZONE: Final = "Europe/Zurich"
+"""Whose calendar days are billed."""
 
-class _History(Struct, rename="camel"):
-    tenant: str
+
+class _History(Struct, rename={"start": "from", "end": "to"}):
+    tenant: str | None
+    org: str | None
+    start: datetime | None
+    end: datetime | None
     lifecycles: Sequence[WrittenLifecycle]
+
+
+class _At(Struct, rename={"start": "from", "end": "to", "known_until": "knownUntil"}):
+    tenant: str | None
+    org: str | None
+    at: str
+    start: datetime
+    end: datetime
+    known_until: datetime
+    lifecycles: Sequence[Answer]
 
 
 class _Gap(Struct, rename={"start": "from", "end": "to"}):
@@ -39,20 +57,77 @@ class _Coverage(Struct, rename={"start": "from", "end": "to"}):
     gaps: Sequence[_Gap]
 
 
-def history(flags: dict[str, Any], *, tenant: str, output: str) -> int:
-    """Prints every row of one tenant. Raises ReconcilerError."""
+def history(
+    flags: dict[str, Any],
+    *,
+    output: str,
+    tenant: str | None = None,
+    org: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    at: str | None = None,
+) -> int:
+    """Prints every row of one tenant or org, or whether it was billable. Raises ReconcilerError."""
     settings = load(flags)
     set_up_logging(settings)
+    if (tenant is None) == (org is None):
+        raise UsageError("history is of one TENANT, by its name or a uid, or of an --org; give one")
+    if at is not None and (start is not None or end is not None):
+        raise UsageError("--at asks about one day or instant, --from and --to show a span; give one")
+    now = datetime.now(UTC)
+    since, until = given_time("--from", start, now), given_time("--to", end, now)
+    if since is not None and since >= (until or now):
+        raise UsageError(f"--from {time(since)} is not before --to {time(until or now)}")
     with open_database(settings) as database, database.transaction(read_only=True) as transaction:
         schema.check_there(transaction, database)
-        found = ledger_history.history(transaction, tenant)
-    if not found:
-        raise UsageError(f"the ledger knows no tenant {shown(tenant)}, by name or by uid")
+        found = ledger_history.history(transaction, tenant, org=org)
+        if not found:
+            if tenant is not None:
+                raise UsageError(f"the ledger knows no tenant {shown(tenant)}, by name or by uid")
+            raise UsageError(f"the ledger knows no org {shown(org or '')}")
+        last = last_pass(transaction).last_pass
+        asked = None if at is None else _asked(transaction, at, now)
+    known_until = last.observed_at if last else now
+    if at is not None and asked is not None:
+        if asked.start >= known_until:
+            raise UsageError(
+                f"--at {at}: the last pass looked at {time(known_until)}; later is not known"
+            )
+        answers = [answer(one, asked, known_until) for one in found]
+        if output == "json":
+            _print_json(_At(tenant, org, at, asked.start, asked.end, known_until, answers))
+        else:
+            print_lines(answered(answers, at, asked, known_until))
+        return 0
+    span = (
+        None
+        if since is None and until is None
+        else Span(since or min(one.created_at for one in found), until or now)
+    )
     if output == "json":
-        _print_json(_History(tenant, found))
+        told = within(found, span) if span else found
+        _print_json(_History(tenant, org, since, until, told))
     else:
-        print_lines(timeline(found, datetime.now(UTC), shutil.get_terminal_size((100, 0)).columns))
+        print_lines(timeline(found, now, shutil.get_terminal_size((100, 0)).columns, span))
     return 0
+
+
+def _asked(transaction: Transaction, at: str, now: datetime) -> Span:
+    """A calendar day, or the instant that a time is."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", at, re.ASCII):
+        try:
+            instant = given_time("--at", at, now)
+        except UsageError:
+            raise UsageError(
+                f"--at {shown(at)}: expected a day like 2026-03-14, RFC 3339, or `now`"
+            ) from None
+        start = instant or now
+        return Span(start, start + timedelta(microseconds=1))
+    try:
+        date.fromisoformat(at)
+    except ValueError as error:
+        raise UsageError(f"--at {at}: {error}") from None
+    return ledger_history.day(transaction, at, ZONE)
 
 
 def coverage(

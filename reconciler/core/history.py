@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.plan import Kind
 
@@ -13,6 +14,7 @@ _SWITCHES = {
     Kind.SUSPENDED: True,
     Kind.RESUMED: False,
 }
+_OF_SUSPENSION = (Kind.SUSPENDED, Kind.RESUMED)
 
 
 class PassRecord(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -53,7 +55,7 @@ class WrittenLifecycle(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Span(Struct, frozen=True):
-    """A half-open span of time."""
+    """A half-open span of time; an empty one is the instant at which it lies."""
 
     start: datetime
     end: datetime
@@ -62,6 +64,128 @@ class Span(Struct, frozen=True):
     def length(self) -> timedelta:
         """Its length."""
         return self.end - self.start
+
+    def common(self, other: "Span") -> "Span | None":
+        """What both cover; None where there is nothing. An instant is covered as any other."""
+        start, end = max(self.start, other.start), min(self.end, other.end)
+        if start < end or (start == end and self.covers(start) and other.covers(start)):
+            return Span(start, end)
+        return None
+
+    def covers(self, instant: datetime) -> bool:
+        """Whether the instant lies in it."""
+        return self.start <= instant < self.end or self.start == instant == self.end
+
+
+class SkillAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether a skill counted, and the rows that make it so."""
+
+    skill_id: str
+    is_billable: bool
+    because: str
+    rows: Sequence[WrittenRow]
+
+
+class Answer(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Whether a lifecycle was billable within a span: it lived, and was not suspended throughout."""
+
+    lifecycle_id: int
+    tenant_name: str
+    tenant_uid: str | None
+    zitadel_org_id: str
+    is_billable: bool
+    because: str
+    rows: Sequence[WrittenRow]
+    skills: Sequence[SkillAnswer]
+
+
+def answer(lifecycle: WrittenLifecycle, asked: Span, until: datetime) -> Answer:
+    """Whether it was billable at some instant of the span, and each of its skills, as known at `until`.
+
+    A skill counts where it was enabled while the tenant lived and was not suspended; one that was
+    switched on and off in the same instant counts for that instant.
+    """
+    found = spans(lifecycle, until)
+    life = Span(lifecycle.created_at, max(lifecycle.deleted_at or until, lifecycle.created_at))
+    active = list(_without(life, found.get(None, ())))
+    counted = [both for one in active if (both := one.common(asked))]
+    if asked.end <= life.start:
+        because = "it was not created yet"
+    elif life.common(asked) is None:
+        because = "it was deleted before"
+    elif not counted:
+        because = "it was suspended throughout"
+    elif any(one.common(asked) for one in found.get(None, ())):
+        because = "it lived, and was suspended only for a part"
+    else:
+        because = "it lived, and was not suspended"
+    ends = [row for row in lifecycle.rows if row.kind in (Kind.CREATED, Kind.DELETED)]
+    return Answer(
+        lifecycle_id=lifecycle.id,
+        tenant_name=lifecycle.tenant_name,
+        tenant_uid=lifecycle.tenant_uid,
+        zitadel_org_id=lifecycle.zitadel_org_id,
+        is_billable=bool(counted),
+        because=because,
+        rows=[
+            *(row for row in ends if row.kind is Kind.CREATED or row.occurred_at < asked.end),
+            *_decisive([row for row in lifecycle.rows if row.kind in _OF_SUSPENSION], asked),
+        ],
+        skills=[
+            _of_skill(skill, lifecycle, asked, found[skill], counted)
+            for skill in sorted(subject for subject in found if subject is not None)
+        ],
+    )
+
+
+def _of_skill(
+    skill: str,
+    lifecycle: WrittenLifecycle,
+    asked: Span,
+    enabled: Sequence[Span],
+    counted: Sequence[Span],
+) -> SkillAnswer:
+    there = [both for one in enabled if (both := one.common(asked))]
+    is_billable = any(one.common(other) for one in there for other in counted)
+    if is_billable:
+        because = "it was enabled"
+    elif there:
+        because = "it was enabled only while the tenant did not count"
+    elif enabled[0].start >= asked.end:
+        because = "it was not enabled yet"
+    else:
+        because = "it was disabled"
+    rows = [row for row in lifecycle.rows if row.skill_id == skill]
+    return SkillAnswer(
+        skill_id=skill, is_billable=is_billable, because=because, rows=_decisive(rows, asked)
+    )
+
+
+def _decisive(rows: Sequence[WrittenRow], asked: Span) -> Sequence[WrittenRow]:
+    """The last row before the span, and those within it; the first one, where all come later."""
+    before = [row for row in rows if row.occurred_at <= asked.start]
+    within = [row for row in rows if asked.start < row.occurred_at < asked.end]
+    return [*before[-1:], *within] or rows[:1]
+
+
+def _without(life: Span, suspensions: Sequence[Span]) -> Iterator[Span]:
+    """The life without its suspensions."""
+    start = life.start
+    for one in suspensions:
+        if start < one.start:
+            yield Span(start, min(one.start, life.end))
+        start = max(start, one.end)
+    if start < life.end or (not suspensions and start == life.end):
+        yield Span(start, life.end)
+
+
+def within(lifecycles: Sequence[WrittenLifecycle], shown: Span) -> Sequence[WrittenLifecycle]:
+    """The lifecycles that lived at some instant of the span, each with its rows of the span."""
+    return [
+        replace(one, rows=[row for row in one.rows if shown.start <= row.occurred_at < shown.end])
+        for one in lifecycles
+        if Span(one.created_at, one.deleted_at or max(shown.end, one.created_at)).common(shown)
+    ]
 
 
 def spans(lifecycle: WrittenLifecycle, until: datetime) -> Mapping[str | None, Sequence[Span]]:

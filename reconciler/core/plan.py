@@ -138,7 +138,7 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
             if ours is None and decisions.rebind and tenant.deleted_at is None:
                 ours = unseen.get(tenant.name)
         elif ours is None and tenant.name in decisions.reopen and tenant.name not in unseen:
-            ours = known.gone[tenant.uid]
+            ours = known.gone[tenant.uid] if tenant.deleted_at is None else None
         if ours is not None and (problem := _undecided(ours, tenant)):
             set_aside(tenant, problem)
             if ours.name in unseen:
@@ -328,7 +328,7 @@ def _check_reopenings(snapshot: Snapshot, known: KnownState, decisions: Decision
     closed = {
         tenant.name
         for tenant in snapshot.tenants
-        if tenant.uid in known.gone and tenant.uid not in known.live
+        if tenant.uid in known.gone and tenant.uid not in known.live and tenant.deleted_at is None
     }
     for name in sorted(decisions.reopen - closed):
         raise Refused(

@@ -1,5 +1,6 @@
 """Reads rows back, with the passes that wrote them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -8,33 +9,42 @@ from reconciler.core.history import PassRecord, Span, WrittenLifecycle, WrittenR
 from reconciler.core.plan import Kind
 from reconciler.ledger.postgres import Transaction
 
+# What is not asked for is null, and a comparison with it finds nothing.
 _LIFECYCLES = """
 SELECT id, tenant_name, tenant_uid, zitadel_org_id, cluster_uid, created_at, deleted_at,
        created_not_before, created_time_source, created_observed_at, created_pass_id,
        deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id
 FROM tenant_billing_lifecycle
-WHERE tenant_name = %s OR tenant_uid = %s
+WHERE zitadel_org_id = %s OR tenant_name = %s OR tenant_uid = %s
    OR id IN (SELECT lifecycle_id FROM reconciler_rebindings WHERE old_uid = %s)
-ORDER BY created_at, id
+ORDER BY tenant_name, created_at, id
 """
 
 # Rows of the portal name no lifecycle; theirs is the one of that name that the portal began.
 _EVENTS = """
 WITH mine AS (
-    SELECT * FROM tenant_billing_lifecycle WHERE id = ANY(%s)
-), event AS (
-SELECT mine.id AS lifecycle_id, e.event_kind, e.skill_id, e.occurred_at, e.not_before, e.time_source,
-       e.observed_at, e.pass_id, e.ordinal, e.id
-FROM mine JOIN tenant_skill_events e ON e.lifecycle_id = mine.id
-   OR (e.lifecycle_id IS NULL AND mine.created_pass_id IS NULL AND e.tenant_name = mine.tenant_name)
-UNION ALL
-SELECT mine.id, e.event_kind, NULL, e.occurred_at, e.not_before, e.time_source, e.observed_at,
-       e.pass_id, e.ordinal, e.id
-FROM mine JOIN tenant_suspension_events e ON e.lifecycle_id = mine.id
-   OR (e.lifecycle_id IS NULL AND mine.created_pass_id IS NULL AND e.tenant_name = mine.tenant_name)
+    SELECT id, tenant_name, created_pass_id FROM tenant_billing_lifecycle WHERE id = ANY(%s)
+), event AS NOT MATERIALIZED (
+    SELECT lifecycle_id, tenant_name, event_kind, skill_id,
+           occurred_at, not_before, time_source, observed_at, pass_id, ordinal, id
+    FROM tenant_skill_events
+    UNION ALL
+    SELECT lifecycle_id, tenant_name, event_kind, NULL,
+           occurred_at, not_before, time_source, observed_at, pass_id, ordinal, id
+    FROM tenant_suspension_events
+), of_mine AS (
+    SELECT mine.id AS mine_id, event.* FROM mine JOIN event ON event.lifecycle_id = mine.id
+    UNION ALL
+    SELECT mine.id, event.* FROM mine JOIN event
+      ON event.lifecycle_id IS NULL AND event.tenant_name = mine.tenant_name
+    WHERE mine.created_pass_id IS NULL
 )
-SELECT lifecycle_id, event_kind, skill_id, occurred_at, not_before, time_source, observed_at, pass_id
-FROM event ORDER BY occurred_at, ordinal NULLS FIRST, skill_id COLLATE "C" NULLS FIRST, id
+SELECT mine_id, event_kind, skill_id, occurred_at, not_before, time_source, observed_at, pass_id
+FROM of_mine ORDER BY occurred_at, ordinal NULLS FIRST, skill_id COLLATE "C" NULLS FIRST, id
+"""
+
+_DAY = """
+SELECT %s::date::timestamp AT TIME ZONE %s, (%s::date + 1)::timestamp AT TIME ZONE %s
 """
 
 _PASSES = """
@@ -43,21 +53,25 @@ FROM reconciler_passes WHERE id = ANY(%s)
 """
 
 
-def history(transaction: Transaction, tenant: str) -> Sequence[WrittenLifecycle]:
-    """All lifecycles of a tenant, by its name or a uid, oldest first; empty where there is none."""
-    found = transaction.rows(_LIFECYCLES, tenant, tenant, tenant)
+def history(
+    transaction: Transaction, tenant: str | None = None, *, org: str | None = None
+) -> Sequence[WrittenLifecycle]:
+    """All lifecycles of a tenant, by its name or a uid, or of an org, by name and oldest first."""
+    found = transaction.rows(_LIFECYCLES, org, tenant, tenant, tenant)
     events = transaction.rows(_EVENTS, [row[0] for row in found])
+    of = defaultdict[int, list[tuple[Any, ...]]](list)
+    for lifecycle_id, *event in events:
+        of[lifecycle_id].append(tuple(event))
     numbers = {row[10] for row in found} | {row[14] for row in found} | {row[7] for row in events}
     wanted = sorted(number for number in numbers if number is not None)
     passes = {row[0]: _pass(row) for row in transaction.rows(_PASSES, wanted)}
     lifecycles = []
     for row in found:
-        id_, name, uid, org, cluster_uid, created_at, deleted_at, *evidence = row
+        id_, name, uid, pays, cluster_uid, created_at, deleted_at, *evidence = row
         rows = [_row(Kind.CREATED, None, created_at, evidence[:4], passes)]
         rows += [
             _row(Kind(kind), skill, occurred_at, event, passes)
-            for lifecycle_id, kind, skill, occurred_at, *event in events
-            if lifecycle_id == id_
+            for kind, skill, occurred_at, *event in of[id_]
         ]
         if deleted_at is not None:
             rows.append(_row(Kind.DELETED, None, deleted_at, evidence[4:], passes))
@@ -66,7 +80,7 @@ def history(transaction: Transaction, tenant: str) -> Sequence[WrittenLifecycle]
                 id=id_,
                 tenant_name=name,
                 tenant_uid=uid,
-                zitadel_org_id=org,
+                zitadel_org_id=pays,
                 cluster_uid=cluster_uid,
                 created_at=created_at,
                 deleted_at=deleted_at,
@@ -74,6 +88,11 @@ def history(transaction: Transaction, tenant: str) -> Sequence[WrittenLifecycle]
             )
         )
     return lifecycles
+
+
+def day(transaction: Transaction, date: str, zone: str) -> Span:
+    """A calendar day of a time zone, by the database's clock rules: of 23, 24 or 25 hours."""
+    return Span(*transaction.rows(_DAY, date, zone, date, zone)[0])
 
 
 def looks(transaction: Transaction, start: datetime | None, end: datetime) -> Sequence[Span]:

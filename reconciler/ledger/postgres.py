@@ -58,6 +58,13 @@ class Transaction:
         with self._begun().cursor(binary=True) as cursor:
             yield from cursor.execute(statement.encode(), parameters or None)
 
+    def portions(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        """Like `rows`, however many there are: only a portion of them is here at a time."""
+        self.execute(f"DECLARE portions NO SCROLL CURSOR FOR {statement}")
+        while rows := self.rows("FETCH 1000 FROM portions"):
+            yield from rows
+        self.execute("CLOSE portions")
+
     def value(self, statement: str, *parameters: object) -> Any:
         """The only column of the only row."""
         return self.rows(statement, *parameters)[0][0]

@@ -75,6 +75,16 @@ def check_there(transaction: Transaction, database: Database) -> None:
         raise LedgerError(f"{database} holds no ledger yet; a first `reconciler run` makes it")
 
 
+def check_current(transaction: Transaction, database: Database) -> None:
+    """Raises LedgerError where the schema is not there, or not the one that this program knows."""
+    check_there(transaction, database)
+    if (found := version(transaction)) < VERSION:
+        raise LedgerError(
+            f"the schema of {database} has version {found}, and {VERSION} is needed; "
+            "`reconciler schema apply`, or the next pass, brings it there"
+        )
+
+
 def apply(database: Database, *, always: bool = False) -> bool:
     """Runs the statements where the schema is behind (or `always`); tells whether it did.
 

@@ -61,7 +61,8 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
         cluster = _literal(plan.snapshot.cluster_uid, "text")
         yield (
             f"UPDATE tenant_billing_lifecycle SET tenant_uid = {_literal(uid, 'text')}, "
-            f"cluster_uid = coalesce({cluster}, cluster_uid) WHERE id = {id_};"
+            f"cluster_uid = coalesce({cluster}, cluster_uid) "
+            f"WHERE id = {id_} AND tenant_uid IS DISTINCT FROM {_literal(uid, 'text')};"
         )
     for id_, at, not_before, source, observed_at in ended(plan, numbers):
         yield (

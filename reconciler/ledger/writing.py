@@ -160,9 +160,12 @@ def ended(plan: Plan, numbers: Numbers) -> Iterator[tuple[Any, ...]]:
 
 
 def recognised(plan: Plan, numbers: Numbers) -> Iterator[tuple[Any, str | None]]:
-    """The lifecycles that are known under another uid from now on: id, uid."""
+    """The lifecycles that are known under another uid from now on: id, uid.
+
+    One that is reopened may have been the portal's, which knew no uid.
+    """
     for change in plan.changes:
-        if change.recognised or change.rebound_from is not None:
+        if change.recognised or change.reopened or change.rebound_from is not None:
             yield numbers.lifecycle_id(change), change.lifecycle.uid
 
 
@@ -267,8 +270,12 @@ WHERE id = ANY(%s)
 
 _RECOGNISE = """
 UPDATE tenant_billing_lifecycle l SET tenant_uid = r.uid, cluster_uid = coalesce(%s, l.cluster_uid)
-FROM unnest(%s::bigint[], %s::text[]) AS r (id, uid) WHERE l.id = r.id
+FROM unnest(%s::bigint[], %s::text[]) AS r (id, uid)
+WHERE l.id = r.id AND l.tenant_uid IS DISTINCT FROM r.uid
 """
+
+
+_MANY: Final = 1000
 
 
 def write(transaction: Transaction, plan: Plan) -> Written:
@@ -301,6 +308,9 @@ def write(transaction: Transaction, plan: Plan) -> Written:
         transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", old)
     for make in (lifecycles, skill_events, suspension_events, state):
         _copy(transaction, make(plan, numbers))
+    if len(plan.changes) > _MANY:
+        # The digest of its rows takes a while, in which no commit should be under way.
+        transaction.execute("SET CONSTRAINTS reconciler_passes_sealed IMMEDIATE")
     return Written(pass_id=pass_id, lifecycle_ids=new_ids)
 
 

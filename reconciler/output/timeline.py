@@ -1,19 +1,30 @@
 """A tenant's history for a person: a bar for each skill over time, and every row beneath."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
-from reconciler.core.history import Span, WrittenLifecycle, WrittenRow, spans
+from reconciler.core.history import Answer, Span, WrittenLifecycle, WrittenRow, spans, within
 from reconciler.output.text import clean, time
 
 NARROWEST: Final = 20
 _ON, _OFF, _SUSPENDED = "█", "·", "▒"
 
 
-def timeline(lifecycles: Sequence[WrittenLifecycle], until: datetime, width: int = 100) -> Iterator[str]:
-    """The lines, without their ends; at most `width` wide but for the table beneath the bars."""
+def timeline(
+    lifecycles: Sequence[WrittenLifecycle],
+    until: datetime,
+    width: int = 100,
+    shown: Span | None = None,
+) -> Iterator[str]:
+    """The lines, without their ends; at most `width` wide but for the table beneath the bars.
+
+    `shown` leaves out what lies outside of it.
+    """
+    parts = {one.id: one for one in within(lifecycles, shown)} if shown else None
     for lifecycle in lifecycles:
+        if parts is not None and lifecycle.id not in parts:
+            continue
         end = lifecycle.deleted_at or until
         ending = f"deleted {time(lifecycle.deleted_at)}" if lifecycle.deleted_at else "alive"
         yield (
@@ -22,14 +33,15 @@ def timeline(lifecycles: Sequence[WrittenLifecycle], until: datetime, width: int
         )
         yield f"  created {time(lifecycle.created_at)}, {ending}"
         yield ""
-        yield from _bars(lifecycle, Span(lifecycle.created_at, max(end, lifecycle.created_at)), width)
+        whole = Span(lifecycle.created_at, max(end, lifecycle.created_at))
+        yield from _bars(lifecycle, whole, (whole.common(shown) if shown else None) or whole, width)
         yield ""
-        yield from _table(lifecycle.rows)
+        yield from _table((lifecycle if parts is None else parts[lifecycle.id]).rows)
         yield ""
 
 
-def _bars(lifecycle: WrittenLifecycle, whole: Span, width: int) -> Iterator[str]:
-    found = spans(lifecycle, whole.end)
+def _bars(lifecycle: WrittenLifecycle, life: Span, whole: Span, width: int) -> Iterator[str]:
+    found = spans(lifecycle, life.end)
     labels = {subject: clean(subject) if subject else "(suspended)" for subject in found}
     label_width = max(map(len, labels.values()), default=0)
     columns = max(width - label_width - 4, NARROWEST)
@@ -37,7 +49,7 @@ def _bars(lifecycle: WrittenLifecycle, whole: Span, width: int) -> Iterator[str]
     for subject in sorted(found, key=lambda one: (one is None, one or "")):
         mark = _ON if subject is not None else _SUSPENDED
         bar = [_OFF] * columns
-        for span in found[subject]:
+        for span in filter(None, (one.common(whole) for one in found[subject])):
             first = _column(span.start, whole, columns)
             # However short it was, it is seen.
             last = max(_column(span.end, whole, columns), first + 1)
@@ -55,13 +67,33 @@ def _column(instant: datetime, whole: Span, columns: int) -> int:
     return min(max(int(share * columns), 0), columns - 1 if share < 1 else columns)
 
 
-def _table(rows: Sequence[WrittenRow]) -> Iterator[str]:
+def answered(answers: Sequence[Answer], at: str, asked: Span, known_until: datetime) -> Iterator[str]:
+    """Whether each was billable, and why; the lines, without their ends."""
+    yield f"{clean(at)}: {time(asked.start)} to {time(asked.end)}"
+    if known_until < asked.end and asked.end - asked.start > timedelta(seconds=1):
+        yield f"known until {time(known_until)}, the last pass"
+    for one in answers:
+        yield ""
+        yield (
+            f"{clean(one.tenant_name)}  uid {clean(one.tenant_uid or 'not known yet')}  "
+            f"org {clean(one.zitadel_org_id)}"
+        )
+        yield f"  {_yes(one.is_billable)}: {one.because}"
+        yield from _table(one.rows, "    ")
+        for skill in one.skills:
+            yield f"  {clean(skill.skill_id)}  {_yes(skill.is_billable)}: {skill.because}"
+            yield from _table(skill.rows, "    ")
+
+
+def _yes(is_billable: bool) -> str:  # noqa: FBT001 - it is what is told
+    return "billable" if is_billable else "not billable"
+
+
+def _table(rows: Sequence[WrittenRow], indent: str = "  ") -> Iterator[str]:
     skill_width = max((len(clean(row.skill_id or "")) for row in rows), default=0)
     for row in rows:
-        what = (
-            f"  {time(row.occurred_at)}  {row.kind.value:<9}  {clean(row.skill_id or ''):<{skill_width}}"
-        )
-        yield f"{what}  {_evidence(row)}"
+        skill = f"{clean(row.skill_id or ''):<{skill_width}}"
+        yield f"{indent}{time(row.occurred_at)}  {row.kind.value:<9}  {skill}  {_evidence(row)}"
 
 
 def _evidence(row: WrittenRow) -> str:

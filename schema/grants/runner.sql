@@ -1,7 +1,7 @@
 -- runner: passes. It adds events and never changes one, makes no tables, and reads no way of payment.
 GRANT SELECT ON
     reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings,
-    tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
+    reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
 TO {role};
 GRANT INSERT ON
     reconciler_passes, reconciler_rebindings, reconciler_reopenings,

@@ -377,3 +377,20 @@ def test_a_cluster_restored_from_a_backup_is_refused_until_it_is_adopted(
     assert content(ledger_url) == before
     done = run("--adopt-cluster")
     assert (done.status, rows(done)) == (0, ["deleted emil observed"])
+
+
+def test_verify_compares_with_the_cluster_and_writes_nothing(
+    command: Command,
+    server: ApiServer,
+    kubeconfig: Path,
+    ledger_url: str,
+    known: dict[str, list[str]],
+) -> None:
+    held = command("verify", "--kubeconfig", kubeconfig, "--deep")
+    assert (held.status, held.out.splitlines()[-1]) == (0, "the ledger holds")
+    server.tenants.create("emil", ["mail"], created=CREATED)
+    pending = command("verify", "--kubeconfig", kubeconfig, "--output", "json")
+    assert pending.status == 0
+    told = [(row["kind"], row["tenantName"]) for row in pending.report["pending"]["rows"]]
+    assert told == [("created", "emil"), ("enabled", "emil")]
+    assert content(ledger_url) == known

@@ -10,7 +10,7 @@ from reconciler.core.kept import outcome
 from reconciler.core.plan import Decisions, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Tenant, Unreadable
 from reconciler.errors import Refused, SnapshotError
-from tests.core.examples import P, at, known, lifecycle, said, snapshot, tenant, unreadable
+from tests.core.examples import P, S, at, known, lifecycle, said, snapshot, tenant, unreadable
 
 GONE_BY = at(30)
 
@@ -286,8 +286,9 @@ def known_as_named(case: Case) -> KnownState:
         Case([lifecycle("A")], [tenant("A")]),
         Case(["A"], []),
         Case(["A"], [tenant("B")]),
+        Case(["A"], [tenant("A", deleted=S)]),
     ],
-    ids=["never known", "live", "absent", "another uid"],
+    ids=["never known", "live", "absent", "another uid", "on its way out"],
 )
 def test_what_is_not_held_for_deleted_and_alive_cannot_be_reopened(case: Case) -> None:
     with pytest.raises(Refused, match="--reopen"):

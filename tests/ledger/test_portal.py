@@ -127,6 +127,19 @@ def test_only_true_differences_are_written(portal: Command) -> None:
     ]
 
 
+def test_a_deletion_of_the_portal_that_is_withdrawn_says_whose_it_was(
+    portal: Command, database: str
+) -> None:
+    back = tenant("gone", "mail", created="2026-01-01T00:00:00Z")
+    assert run(portal, 1, *SAME, back).status == 4
+    assert run(portal, 2, *SAME, back, flags="--reopen gone").status == 0
+    with psycopg.connect(database) as connection:
+        assert connection.execute(
+            "SELECT tenant_uid, deleted_at, recognised_pass_id FROM tenant_billing_lifecycle"
+            " WHERE tenant_name = 'gone'"
+        ).fetchall() == [("uid-of-gone", None, 2)]
+
+
 def test_a_history_that_contradicts_itself_is_reported_and_stops_nothing(portal: Command) -> None:
     ran = run(portal, 1, *SAME)
     assert ran.status == 0

@@ -57,6 +57,7 @@ def test_the_reader_plans_and_tells_but_cannot_write(
     file = snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail"))
     assert command("run", "--snapshot", file, "--dry-run", RECONCILER_DATABASE_URL=url).status == 0
     assert command("coverage", RECONCILER_DATABASE_URL=url).status == 0
+    assert command("verify", "--snapshot", file, "--deep", RECONCILER_DATABASE_URL=url).status == 0
     refused = command("run", "--snapshot", file, RECONCILER_DATABASE_URL=url)
     assert refused.status == 1
     assert "permission denied" in refused.err
@@ -72,6 +73,7 @@ def test_the_reader_plans_and_tells_but_cannot_write(
         ("runner", "SELECT FROM org_payment_methods"),
         ("runner", "UPDATE platform_pricing SET tenant_monthly_fee_chf = 0"),
         ("runner", "CREATE TABLE mine (id int)"),
+        ("runner", "INSERT INTO reconciler_digests VALUES (1, sha256('x'), sha256('x'))"),
         ("reader", "INSERT INTO skill_pricing (skill_id, daily_price_chf) VALUES ('x', 1)"),
         ("reader", "SELECT FROM org_payment_methods"),
         ("reader", "DELETE FROM reconciler_state"),

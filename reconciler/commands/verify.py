@@ -1,0 +1,143 @@
+"""`reconciler verify`: whether the ledger holds: by itself, its state, and against the cluster."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from reconciler.commands.reporting import print_bytes, print_lines
+from reconciler.commands.wiring import (
+    cluster_source,
+    dialect,
+    given_time,
+    limits,
+    open_database,
+    set_up_logging,
+)
+from reconciler.core.guard import Limits, guard
+from reconciler.core.plan import Plan, plan
+from reconciler.core.tenant import Snapshot
+from reconciler.core.verify import Finding, compare_creation, compare_state
+from reconciler.errors import OutdatedSnapshot, Refused, SnapshotError, UsageError
+from reconciler.ledger import known, schema
+from reconciler.ledger import verify as ledger_verify
+from reconciler.ledger.postgres import Database, Transaction
+from reconciler.output.findings import Verdict, json_findings, text_findings
+from reconciler.output.text import Progress
+from reconciler.passes import MOST_GATHERINGS, Source
+from reconciler.settings import Settings, load
+from reconciler.sources.files import file_sources
+
+FOUND: Final = 5
+
+log = logging.getLogger(__name__)
+
+
+def verify(
+    flags: dict[str, Any],
+    *,
+    output: str,
+    snapshot: str | None = None,
+    observed_at: str | None = None,
+    ledger_only: bool = False,
+    deep: bool = False,
+) -> int:
+    """Prints what does not hold, and what the next pass would write. Raises ReconcilerError."""
+    settings = load(flags)
+    set_up_logging(settings)
+    progress = Progress()
+    source = _source(settings, snapshot, observed_at, progress, ledger_only=ledger_only)
+    with open_database(settings) as database, _compared(database, source, limits(settings)) as compared:
+        progress("")
+        verdict = Verdict(
+            checked=ledger_verify.checked(compared.transaction),
+            planned=compared.planned,
+            digests=ledger_verify.digests(compared.transaction) if deep else None,
+        )
+        findings = compared.findings(deep=deep)
+        if output == "json":
+            print_bytes(json_findings(findings, verdict))
+        else:
+            print_lines(text_findings(findings, verdict))
+    return FOUND if verdict.found else 0
+
+
+class _Compared:
+    """A ledger and a snapshot of the cluster that is not older."""
+
+    def __init__(self, transaction: Transaction, snapshot: Snapshot | None, allowed: Limits) -> None:
+        self.transaction = transaction
+        self._shown = {tenant.uid: tenant for tenant in snapshot.tenants} if snapshot else {}
+        ledger_verify.prepare(transaction)
+        self._last = known.last_pass(transaction)
+        self.planned = self._plan(snapshot, allowed) if snapshot else None
+
+    def findings(self, *, deep: bool) -> Iterator[Finding]:
+        """All of them, as they are found."""
+        yield from ledger_verify.contradictions(self.transaction)
+        last = self._last.last_pass
+        for rebuilt in ledger_verify.rebuilt(self.transaction):
+            yield from compare_state(rebuilt, last.observed_at if last else None)
+            tenant = self._shown.get(rebuilt.lifecycle.uid or "")
+            if tenant is not None:
+                yield from compare_creation(rebuilt, tenant)
+        if deep:
+            yield from ledger_verify.altered(self.transaction)
+
+    def _plan(self, snapshot: Snapshot, allowed: Limits) -> Plan:
+        """What a pass would write, from the state that the events alone tell."""
+        lifecycles = [one.lifecycle for one in ledger_verify.rebuilt(self.transaction)]
+        state = replace(
+            self._last,
+            live={one.uid: one for one in lifecycles if one.uid is not None},
+            adopted={one.name: one for one in lifecycles if one.uid is None},
+        )
+        state = replace(state, gone=known.gone(self.transaction, snapshot, state))
+        return guard(plan(snapshot, state), state, allowed)
+
+
+@contextmanager
+def _compared(database: Database, source: Source | None, allowed: Limits) -> Iterator[_Compared]:
+    """Gathers again where a pass was faster. Raises SnapshotError where the two cannot be compared."""
+    for gathering in range(1, MOST_GATHERINGS + 1):
+        snapshot = source.snapshot() if source else None
+        with database.transaction(read_only=True) as transaction:
+            schema.check_current(transaction, database)
+            try:
+                compared = _Compared(transaction, snapshot, allowed)
+            except OutdatedSnapshot as error:
+                if source is None or not source.is_live or gathering == MOST_GATHERINGS:
+                    raise SnapshotError(f"the ledger cannot be compared: {error}") from error
+                log.info("a pass was faster; gathering again")
+                continue
+            except Refused as error:
+                raise SnapshotError(f"the ledger cannot be compared: {error}") from error
+            yield compared
+            return
+
+
+def _source(
+    settings: Settings,
+    snapshot: str | None,
+    observed_at: str | None,
+    progress: Progress,
+    *,
+    ledger_only: bool,
+) -> Source | None:
+    if ledger_only and snapshot is not None:
+        raise UsageError("--ledger-only looks at no cluster and at no --snapshot; give one of them")
+    if observed_at is not None and snapshot is None:
+        raise UsageError("--observed-at dates a --snapshot; a cluster is looked at now")
+    if ledger_only:
+        return None
+    if snapshot is None:
+        return cluster_source(settings, progress)
+    now = datetime.now(UTC)
+    taken = given_time("--observed-at", observed_at, now)
+    sources = file_sources([snapshot], taken, now, dialect(settings), settings.cluster_uid)
+    if len(sources) != 1:
+        raise UsageError(f"--snapshot {snapshot}: verify compares with one snapshot, not with several")
+    return sources[0]

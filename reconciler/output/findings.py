@@ -1,0 +1,151 @@
+"""What `verify` found, for a person and for other programs; told as it is found."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from reconciler.core.plan import Plan
+from reconciler.core.verify import Finding, RowName
+from reconciler.output.report import json_report, to_json
+from reconciler.output.text import clean, text_report
+
+MOST_OF_A_RULE: Final = 20
+"""More than that nobody reads; the JSON has all."""
+
+
+class Verdict:
+    """What was looked at, and how much was found so far."""
+
+    def __init__(self, *, checked: Struct, planned: Plan | None, digests: Struct | None) -> None:
+        self.checked = checked
+        self.planned = planned
+        self.digests = digests
+        self.found = Counter[str]()
+        self.noted = Counter[str]()
+
+    def count(self, finding: Finding) -> int:
+        """Counts a finding; tells how many there are of its rule."""
+        counter = self.noted if finding.of.is_note else self.found
+        counter[finding.rule] += 1
+        return counter[finding.rule]
+
+    @property
+    def pending(self) -> int:
+        """The rows that the next pass would write."""
+        return sum(1 for _ in self.planned.rows()) if self.planned else 0
+
+    @property
+    def message(self) -> str:
+        """All of it in one line."""
+        found, noted = self.found.total(), self.noted.total()
+        said = [f"{found} findings" if found != 1 else "1 finding"] if found else ["the ledger holds"]
+        if self.planned is None:
+            said.append("not compared with a cluster")
+        elif self.pending:
+            said.append(f"{self.pending} rows pending: the next pass would write them")
+        if self.planned is not None and self.planned.held:
+            said.append(f"{len(self.planned.held)} deletions held back")
+        if self.planned is not None and self.planned.quarantined:
+            said.append(f"{len(self.planned.quarantined)} quarantined")
+        if noted:
+            said.append(f"{noted} notes")
+        return "; ".join(said)
+
+
+class _Told(Struct, rename="camel"):
+    rule: str
+    is_note: bool
+    tenant_name: str | None
+    tenant_uid: str | None
+    rows: Sequence[RowName]
+    what: str
+    told: str
+    advice: str
+
+
+class _Rest(Struct, rename="camel"):
+    message: str
+    clean: bool
+    checked: Struct
+    digests: Struct | None
+
+
+def json_findings(findings: Iterator[Finding], verdict: Verdict) -> Iterator[bytes]:
+    """One object on one line, in pieces; `pending` is what `run --dry-run --output json` would print."""
+    yield b'{"findings":['
+    separator = b""
+    for one in findings:
+        verdict.count(one)
+        rule = one.of
+        yield separator + to_json(
+            _Told(
+                rule=one.rule,
+                is_note=rule.is_note,
+                tenant_name=one.tenant_name,
+                tenant_uid=one.tenant_uid,
+                rows=one.rows,
+                what=rule.broken,
+                told=one.told,
+                advice=rule.advice,
+            )
+        )
+        separator = b","
+    yield b'],"pending":'
+    if verdict.planned is None:
+        yield b"null"
+    else:
+        yield from (piece.rstrip(b"\n") for piece in json_report(verdict.planned, dry_run=True))
+    rest = _Rest(verdict.message, not verdict.found, verdict.checked, verdict.digests)
+    yield b"," + to_json(rest)[1:] + b"\n"
+
+
+def text_findings(findings: Iterator[Finding], verdict: Verdict) -> Iterator[str]:
+    """The lines, without their ends."""
+    for one in findings:
+        number, rule = verdict.count(one), one.of
+        if number > MOST_OF_A_RULE:
+            continue
+        yield f"{'note: ' if rule.is_note else ''}{one.rule}: {rule.broken}"
+        who = clean(one.tenant_name, 300) if one.tenant_name is not None else ""
+        if one.tenant_uid is not None:
+            who += f" (uid {clean(one.tenant_uid, 300)})"
+        yield f"  {'  '.join(part for part in (who.strip(), _named(one.rows)) if part)}"
+        yield f"  {clean(one.told, 500)}"
+        yield f"  → {rule.advice}"
+    for rule_name, count in sorted((verdict.found + verdict.noted).items()):
+        if count > MOST_OF_A_RULE:
+            yield f"… and {count - MOST_OF_A_RULE} more of {rule_name}; --output json has them all"
+    if verdict.planned is not None and (verdict.pending or verdict.planned.held):
+        yield "Pending, which the next pass would write:"
+        *lines, _ = text_report(verdict.planned, dry_run=True, colour=False)
+        yield from lines
+    looked_at = msgspec.to_builtins(verdict.checked)
+    yield "looked at " + ", ".join(
+        f"{count} {name}"
+        for name, count in zip(
+            ("lifecycles", "skill events", "suspension events", "passes"),
+            looked_at.values(),
+            strict=True,
+        )
+    )
+    if verdict.digests is not None:
+        yield from _sealed(msgspec.to_builtins(verdict.digests))
+    yield verdict.message
+
+
+def _named(rows: Sequence[RowName]) -> str:
+    shown = [f"{row.table} {row.id}" for row in islice(rows, 10)]
+    return ", ".join(shown) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
+
+
+def _sealed(digests: dict[str, object]) -> Iterator[str]:
+    passes, without = digests["passes"], digests["passesWithout"]
+    if without:
+        yield f"{without} passes have no digest: they were written before the schema's version 2"
+    if passes:
+        yield f"digest of pass {digests['lastPass']}: {digests['lastDigest']}"
+        yield f"{passes} passes have one; keep it elsewhere: it stands for all that was written so far"

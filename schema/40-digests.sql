@@ -1,0 +1,124 @@
+-- A digest of what each pass wrote, chained to that of the pass before: so that rows which were altered afterwards show.
+--
+-- Writer and verifier use the same functions. A digest is of text that no setting of a session changes. What one place
+-- covers never changes, or the digests of earlier passes would no longer hold: a new column gets a place of its own.
+
+CREATE TABLE IF NOT EXISTS reconciler_digests (
+    pass_id     bigint PRIMARY KEY REFERENCES reconciler_passes (id),
+    rows_digest bytea NOT NULL CHECK (octet_length(rows_digest) = 32),
+    digest      bytea NOT NULL CHECK (octet_length(digest) = 32)
+);
+COMMENT ON TABLE reconciler_digests IS 'What each pass wrote, as a digest, chained to the pass before. Written by a trigger when the pass is committed. Append-only.';
+COMMENT ON COLUMN reconciler_digests.pass_id IS 'The pass.';
+COMMENT ON COLUMN reconciler_digests.rows_digest IS 'SHA-256 of its row and of all rows that name it, as reconciler_pass_digests() has it.';
+COMMENT ON COLUMN reconciler_digests.digest IS 'SHA-256 of the digest of the pass before, where there is one, and rows_digest.';
+
+-- A pass finds its lifecycles by these; few rows of the tables are in them, and events need none.
+CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_created_by ON tenant_billing_lifecycle (created_pass_id) WHERE created_pass_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_deleted_by ON tenant_billing_lifecycle (deleted_pass_id) WHERE deleted_pass_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_recognised_by ON tenant_billing_lifecycle (recognised_pass_id) WHERE recognised_pass_id IS NOT NULL;
+
+-- Bytes that no setting of a session changes: numbers and times in binary, texts as literals, which are never ambiguous.
+-- A lifecycle changes later: its end, its recognition and its uid are covered by the pass that wrote them. Its
+-- cluster_uid is not: it is always that of a pass. Batches of ids, so that a pass of millions of rows is never in memory.
+CREATE OR REPLACE FUNCTION reconciler_pass_digests(
+    first_pass bigint, last_pass bigint, skill_events_above bigint DEFAULT -1, suspension_events_above bigint DEFAULT -1
+)
+RETURNS TABLE (pass_id bigint, rows_digest bytea)
+LANGUAGE sql STABLE AS $$
+SELECT batch.pass_id, sha256(string_agg(batch.digest, '' ORDER BY batch.place, batch.part))
+FROM (
+    SELECT few.pass_id, few.place, few.number >> 12 AS part, sha256(string_agg(few.bytes, '' ORDER BY few.number)) AS digest
+    FROM (
+        SELECT p.id AS pass_id, 0 AS place, p.id AS number,
+               convert_to(format('pass %s%L%L%L%s %s %s %s %s %L%L%s%L', p.id, p.source, p.cluster_uid, p.resource_version,
+                   p.tenants_examined, p.lifecycle_inserted, p.lifecycle_deleted, p.events_inserted, p.suspension_events_inserted,
+                   p.quarantined::text, p.held_back::text, p.adopted_cluster, p.program_version), 'UTF8')
+               || coalesce(timestamptz_send(p.asked_at), '') || coalesce(timestamptz_send(p.observed_at), '')
+               || coalesce(timestamptz_send(p.written_at), '') AS bytes
+        FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2
+        UNION ALL
+        SELECT l.created_pass_id, 1, l.id,
+               convert_to(format('begin %s%L%L%L%L', l.id, l.tenant_name, l.zitadel_org_id, coalesce(first.old_uid, l.tenant_uid),
+                   l.created_time_source), 'UTF8')
+               || coalesce(timestamptz_send(l.created_at), '') || coalesce(timestamptz_send(l.created_not_before), '')
+               || coalesce(timestamptz_send(l.created_observed_at), '')
+        FROM tenant_billing_lifecycle l
+        LEFT JOIN (SELECT DISTINCT ON (r.lifecycle_id) r.lifecycle_id, r.old_uid
+                   FROM reconciler_rebindings r ORDER BY r.lifecycle_id, r.pass_id) first ON first.lifecycle_id = l.id
+        WHERE l.created_pass_id BETWEEN $1 AND $2
+        UNION ALL
+        SELECT l.recognised_pass_id, 2, l.id,
+               convert_to(format('recognised %s%L%L%L', l.id, l.tenant_name, l.zitadel_org_id, coalesce(first.old_uid, l.tenant_uid)), 'UTF8')
+               || coalesce(timestamptz_send(l.created_at), '')
+        FROM tenant_billing_lifecycle l
+        LEFT JOIN (SELECT DISTINCT ON (r.lifecycle_id) r.lifecycle_id, r.old_uid
+                   FROM reconciler_rebindings r ORDER BY r.lifecycle_id, r.pass_id) first ON first.lifecycle_id = l.id
+        WHERE l.recognised_pass_id BETWEEN $1 AND $2
+        UNION ALL
+        -- An end that was withdrawn since is on record with its withdrawal, as it was written.
+        SELECT ended.pass_id, 3, ended.id,
+               convert_to(format('end %s%L', ended.id, ended.time_source), 'UTF8')
+               || coalesce(timestamptz_send(ended.at), '') || coalesce(timestamptz_send(ended.not_before), '')
+               || coalesce(timestamptz_send(ended.observed_at), '')
+        FROM (
+            SELECT l.deleted_pass_id, l.id, l.deleted_at, l.deleted_not_before, l.deleted_time_source, l.deleted_observed_at
+            FROM tenant_billing_lifecycle l WHERE l.deleted_pass_id BETWEEN $1 AND $2
+            UNION ALL
+            SELECT r.deleted_pass_id, r.lifecycle_id, r.deleted_at, r.deleted_not_before, r.deleted_time_source, r.deleted_observed_at
+            FROM reconciler_reopenings r WHERE r.deleted_pass_id BETWEEN $1 AND $2
+        ) ended (pass_id, id, at, not_before, time_source, observed_at)
+        UNION ALL
+        SELECT r.pass_id, 4, r.lifecycle_id,
+               convert_to(format('reopened %s %s ', r.lifecycle_id, r.deleted_pass_id), 'UTF8') || coalesce(timestamptz_send(r.deleted_at), '')
+        FROM reconciler_reopenings r WHERE r.pass_id BETWEEN $1 AND $2
+        UNION ALL
+        SELECT r.pass_id, 5, r.lifecycle_id, convert_to(format('rebound %s%L%L', r.lifecycle_id, r.old_uid, r.new_uid), 'UTF8')
+        FROM reconciler_rebindings r WHERE r.pass_id BETWEEN $1 AND $2
+    ) few
+    GROUP BY 1, 2, 3
+    UNION ALL
+    -- Of the events only what no other rule ties to the lifecycle, the pass or the ordinal: there are millions.
+    SELECT e.pass_id, 6, e.id >> 12, sha256(string_agg(
+        int8send(e.id) || int8send(e.lifecycle_id) || int4send(e.ordinal) || timestamptz_send(e.occurred_at)
+        || timestamptz_send(e.not_before) || convert_to(e.skill_key || ' ' || e.time_source, 'UTF8'), '' ORDER BY e.id))
+    FROM tenant_skill_events e WHERE e.id > $3 AND e.pass_id BETWEEN $1 AND $2 GROUP BY 1, 3
+    UNION ALL
+    SELECT e.pass_id, 7, e.id >> 12, sha256(string_agg(
+        int8send(e.id) || int8send(e.lifecycle_id) || int4send(e.ordinal) || timestamptz_send(e.occurred_at)
+        || timestamptz_send(e.not_before) || convert_to(e.time_source, 'UTF8'), '' ORDER BY e.id))
+    FROM tenant_suspension_events e WHERE e.id > $4 AND e.pass_id BETWEEN $1 AND $2 GROUP BY 1, 3
+) batch
+GROUP BY batch.pass_id
+$$;
+COMMENT ON FUNCTION reconciler_pass_digests(bigint, bigint, bigint, bigint) IS 'A digest of all that each of these passes wrote; of the events only those with higher ids.';
+
+-- It runs with the rights of the tables' owner: who writes passes can add no digest of his own.
+CREATE OR REPLACE FUNCTION reconciler_seal_pass() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    before bytea := (SELECT d.digest FROM reconciler_digests d WHERE d.pass_id < NEW.id ORDER BY d.pass_id DESC LIMIT 1);
+    sealed bytea := (
+        SELECT d.rows_digest FROM reconciler_pass_digests(
+            NEW.id, NEW.id,
+            -- Its events are the last ones: nobody else writes meanwhile. So no index on pass_id is needed.
+            coalesce((SELECT e.id FROM tenant_skill_events e WHERE e.pass_id IS DISTINCT FROM NEW.id ORDER BY e.id DESC LIMIT 1), -1),
+            coalesce((SELECT e.id FROM tenant_suspension_events e WHERE e.pass_id IS DISTINCT FROM NEW.id ORDER BY e.id DESC LIMIT 1), -1)
+        ) d);
+BEGIN
+    INSERT INTO reconciler_digests (pass_id, rows_digest, digest)
+    VALUES (NEW.id, sealed, sha256(coalesce(before, '') || sealed));
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION reconciler_seal_pass() IS 'Trigger: writes the digest of a pass, after all its rows.';
+
+DO $$
+BEGIN
+    EXECUTE format('ALTER FUNCTION reconciler_seal_pass() SET search_path = %I, pg_temp SET work_mem = ''64MB'' SET jit = off', current_schema());
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'reconciler_passes'::regclass AND tgname = 'reconciler_passes_sealed') THEN
+        CREATE CONSTRAINT TRIGGER reconciler_passes_sealed AFTER INSERT ON reconciler_passes
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reconciler_seal_pass();
+    END IF;
+END $$;
+
+CREATE OR REPLACE TRIGGER reconciler_digests_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_digests EXECUTE FUNCTION reconciler_append_only();
