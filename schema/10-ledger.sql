@@ -180,7 +180,7 @@ COMMENT ON TABLE reconciler_state IS 'What the ledger last said of each live ten
 COMMENT ON COLUMN reconciler_state.lifecycle_id IS 'The live lifecycle.';
 COMMENT ON COLUMN reconciler_state.skills IS 'The skills that are enabled, sorted by code point.';
 COMMENT ON COLUMN reconciler_state.suspended IS 'Whether it is suspended.';
-COMMENT ON COLUMN reconciler_state.changed_at IS 'Instant of the snapshot of its last row; no later row may lie before.';
+COMMENT ON COLUMN reconciler_state.changed_at IS 'The latest time of its rows; no later row may lie before.';
 COMMENT ON COLUMN reconciler_state.held IS 'It was not in the last snapshot, and its deletion is held back until an operator decides.';
 COMMENT ON COLUMN reconciler_state.read_at IS 'When the last pass that could read the tenant asked for it; null: the last pass of all could.';
 
@@ -217,14 +217,15 @@ WITH live AS (
            bool_or(skill_id IS NULL) AS suspended
     FROM subject WHERE is_on GROUP BY subject.lifecycle_id
 ), changed AS (
-    SELECT event.lifecycle_id, max(event.observed_at) AS observed_at, max(occurred_at) AS occurred_at
+    SELECT event.lifecycle_id, max(occurred_at) AS occurred_at,
+           max(occurred_at) FILTER (WHERE ordinal IS NOT NULL) AS ours_at
     FROM event GROUP BY event.lifecycle_id
 )
 SELECT live.id AS lifecycle_id,
        coalesce(on_now.skills, '{}') AS skills,
        coalesce(on_now.suspended, false) AS suspended,
        -- The portal may have written times that have not come yet; ours never lie after their snapshot.
-       coalesce(greatest(changed.observed_at, live.created_observed_at),
+       coalesce(greatest(changed.ours_at, CASE WHEN live.created_pass_id IS NOT NULL THEN live.created_at END),
                 least(greatest(changed.occurred_at, live.created_at), now())) AS changed_at
 FROM live
 LEFT JOIN changed ON changed.lifecycle_id = live.id
@@ -401,6 +402,11 @@ CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_changes
     BEFORE UPDATE OR DELETE ON tenant_billing_lifecycle FOR EACH ROW EXECUTE FUNCTION reconciler_lifecycle_changes();
 CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_stays
     BEFORE TRUNCATE ON tenant_billing_lifecycle EXECUTE FUNCTION reconciler_lifecycle_changes();
+
+-- Version 1 had the snapshot's instant in its place.
+UPDATE reconciler_state s SET changed_at = d.changed_at FROM reconciler_derived_state() d
+WHERE s.lifecycle_id = d.lifecycle_id AND s.changed_at > d.changed_at
+  AND NOT EXISTS (SELECT FROM reconciler_schema WHERE version >= 2);
 
 -- Live lifecycles that have no state yet, because the portal wrote them.
 INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at)

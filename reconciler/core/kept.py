@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from reconciler.core.plan import Change, Plan
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
-from reconciler.core.times import TimeSource
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -49,7 +48,7 @@ class KeptState:
         """What is known once the plan is written; returns the lifecycles that it ended, by uid."""
         gone: dict[str, Lifecycle] = {}
         for change in plan.changes:
-            lifecycle = _known_by(change, plan.snapshot, written)
+            lifecycle = _numbered(change, written)
             self._adopted.pop(lifecycle.name, None)
             self._live.pop(change.rebound_from or "", None)
             if not change.ends and lifecycle.uid is not None:
@@ -100,16 +99,8 @@ def outcome(plan: Plan, known: KnownState) -> KnownState:
     return kept.known(replace(plan.snapshot, scope=None), {**known.gone, **ended})
 
 
-def _known_by(change: Change, snapshot: Snapshot, written: Written | None) -> Lifecycle:
-    """The lifecycle with its number; after a watched change, with the finer times of its rows."""
+def _numbered(change: Change, written: Written | None) -> Lifecycle:
     lifecycle = change.lifecycle
-    if written is not None and change.begins and lifecycle.uid is not None:
-        lifecycle = replace(lifecycle, id=written.lifecycle_ids[lifecycle.uid])
-    if snapshot.scope is None or not change.rows:
+    if written is None or not change.begins or lifecycle.uid is None:
         return lifecycle
-    evident = [row.at.occurred_at for row in change.rows if row.at.source is not TimeSource.OBSERVED]
-    return replace(
-        lifecycle,
-        changed_at=max(row.at.occurred_at for row in change.rows),
-        settled_at=max(evident, default=lifecycle.settled_at),
-    )
+    return replace(lifecycle, id=written.lifecycle_ids[lifecycle.uid])

@@ -214,7 +214,8 @@ def _begun(tenant: Tenant, snapshot: Snapshot, predecessor: Lifecycle | None) ->
             created_at=created.occurred_at,
             skills=tenant.skills,
             suspended=tenant.suspended,
-            changed_at=snapshot.observed_at,
+            changed_at=max(row.at.occurred_at for row in rows),
+            settled_at=None if snapshot.scope is None else created.occurred_at,
         ),
         rows=tuple(rows),
         begins=True,
@@ -227,6 +228,7 @@ def _continued(
     lifecycle: Lifecycle, tenant: Tenant, snapshot: Snapshot, known: KnownState
 ) -> Sequence[Change]:
     rows: tuple[Row, ...] = ()
+    settled_at = lifecycle.settled_at
     reopened = lifecycle.uid in known.gone and lifecycle.uid not in known.live
     if lifecycle.skills != tenant.skills or lifecycle.suspended != tenant.suspended:
         since, until = _since(lifecycle, known), snapshot.observed_at
@@ -245,6 +247,9 @@ def _continued(
         elif lifecycle.suspended and not tenant.suspended:
             found.append(Row(Kind.RESUMED, at(evidence.suspend)))
         floor = lifecycle.changed_at
+        if snapshot.scope is not None:
+            evident = [row.at.occurred_at for row in found if row.at.source is not TimeSource.OBSERVED]
+            settled_at = max(evident, default=settled_at)
         rows = tuple(Row(row.kind, row.at.not_earlier(floor), row.skill) for row in found)
     elif lifecycle.uid == tenant.uid and lifecycle.read_at is None and not reopened:
         return ()
@@ -255,7 +260,8 @@ def _continued(
                 uid=tenant.uid,
                 skills=tenant.skills,
                 suspended=tenant.suspended,
-                changed_at=snapshot.observed_at if rows else lifecycle.changed_at,
+                changed_at=max((row.at.occurred_at for row in rows), default=lifecycle.changed_at),
+                settled_at=settled_at,
                 read_at=None,
                 held=False,
             ),

@@ -77,7 +77,7 @@ class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
     skills: tuple[str, ...]
     suspended: bool
     changed_at: datetime
-    """The snapshot's instant of its last row: no later row of it may lie before."""
+    """The latest time of its rows: no later row of it may lie before."""
     read_at: datetime | None = None
     """When the last pass that could read the tenant asked for it; None: the last pass of all could."""
     held: bool = False
