@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check faults histories truth constraints clean
+.PHONY: demo test check faults histories truth storm constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -29,6 +29,9 @@ histories: $(READY) ## thousands of ledgers by random histories, in which verify
 
 truth: $(READY) ## a simulated cluster whose true times are known, against the times in the ledger
 	$(BIN)/python -m tests.truth $(TRUTH)
+
+storm: $(READY) ## the watch in a storm of changes, with everything restarted, against the truth
+	$(BIN)/python -m tests.storm $(STORM)
 
 constraints: ## pin everything anew
 	$(PYTHON) -m venv .venv-constraints

@@ -1,6 +1,5 @@
 """When the loop makes its passes: the scheduler's own rules, under a clock that stands still."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ import pytest
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
-from reconciler.errors import SnapshotError
 from reconciler.modes.loop import make_scheduler
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -148,33 +146,6 @@ def test_there_are_never_two_passes_at_a_time(loop: Loop) -> None:
     release.set()
     assert len(loop.after()) == 2
     assert most == [1]
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (SnapshotError("the list failed; try again"), "the list failed; try again"),
-        (RuntimeError("a bug"), "the pass failed unexpectedly: RuntimeError"),
-    ],
-    ids=["ours", "a bug"],
-)
-def test_a_pass_that_fails_is_reported_and_does_not_end_the_loop(
-    loop: Loop, caplog: pytest.LogCaptureFixture, error: Exception, told: str
-) -> None:
-    def fail() -> None:
-        raise error
-
-    caplog.set_level(logging.INFO, "reconciler")
-    loop.work = fail
-    loop.start(60)
-    assert loop.after() == [0]
-    assert loop.after(60) == [0, 60]
-    assert len(caplog.records) == 2
-    for record in caplog.records:
-        assert (record.levelname, record.exc_info) == ("ERROR", None)
-        assert record.getMessage().startswith(told)
-    loop.work = lambda: None
-    assert loop.after(60) == [0, 60, 120]
 
 
 def test_a_loop_that_is_told_to_end_finishes_the_pass_in_hand_and_begins_no_other(

@@ -1,0 +1,191 @@
+"""A watched change is a snapshot of one tenant: the same plan, judged inside its scope only."""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from msgspec import Raw, json
+from msgspec.structs import replace
+
+from reconciler.core.events import WatchFailed, newest_version, read_event
+from reconciler.core.evidence import Evidence
+from reconciler.core.guard import Limits, guard, is_news
+from reconciler.core.kept import KeptState, outcome
+from reconciler.core.plan import Plan, plan
+from reconciler.core.reading import Dialect, NotTheList
+from reconciler.core.tenant import KnownState, Snapshot, Tenant, Unreadable
+from reconciler.core.times import TimeSource
+from tests.core.examples import S, at, known, lifecycle, said, snapshot, tenant, unreadable
+
+
+def watched(
+    shown: Tenant | Unreadable | None, uid: str = "A", *, observed: datetime = S, version: str = "9"
+) -> Snapshot:
+    one = snapshot([shown] if shown else [], observed=observed)
+    return replace(one, scope=frozenset({uid}), resource_version=version, source="watch")
+
+
+def test_nobody_outside_the_scope_is_missing() -> None:
+    state = known([lifecycle("A", "aare", "mail"), lifecycle("B", "brienz", "mail")])
+    assert said(plan(watched(tenant("A", "aare", "mail", "wiki")), state)) == ["aare/A enabled wiki"]
+    assert said(plan(watched(None), state)) == ["aare/A deleted"]
+
+
+def test_a_pass_over_many_is_the_passes_over_each() -> None:
+    state = known([lifecycle("A", "aare", "mail"), lifecycle("B", "brienz"), lifecycle("C", "chur")])
+    shown = [tenant("A", "aare", "wiki"), tenant("B", "brienz", suspended=True), tenant("D", "davos")]
+    whole = said(plan(snapshot(shown), state))
+    each = [said(plan(watched(one, one.uid), state)) for one in shown]
+    each.append(said(plan(watched(None, "C"), state)))
+    assert sorted(whole) == sorted(row for rows in each for row in rows)
+
+
+def test_a_tenant_that_is_watched_while_unreadable_is_frozen_alone() -> None:
+    state = known([lifecycle("A", "aare", "mail"), lifecycle("B", "brienz")])
+    planned = plan(watched(unreadable("A", "aare")), state)
+    assert said(planned) == []
+    assert [change.lifecycle.uid for change in planned.changes] == ["A"]
+
+
+def test_a_newcomer_under_an_old_name_ends_the_old_one() -> None:
+    kept = KeptState(known([lifecycle("A", "aare", "mail"), lifecycle("B", "brienz")]))
+    shown = watched(tenant("N", "aare", created=at(30)), "N")
+    planned = plan(shown, kept.known(shown))
+    assert said(planned) == ["aare/A deleted", "aare/N created"]
+
+
+def follow(kept: KeptState, *changes: Snapshot) -> list[Plan]:
+    plans = []
+    for change in changes:
+        plans.append(guard(plan(change, kept.known(change)), kept.known(change), Limits()))
+        kept.forward(plans[-1])
+    return plans
+
+
+def test_a_flap_between_two_lists_is_recorded_with_its_seconds() -> None:
+    def owned(second: int, *skills: str) -> Tenant:
+        return tenant("A", "aare", *skills, evidence=Evidence(packages=at(second)))
+
+    kept = KeptState(known([lifecycle("A", "aare", "mail")]))
+    # Both arrive late, together: after the connection was lost, say.
+    plans = follow(
+        kept,
+        watched(owned(10, "mail", "wiki"), observed=at(50), version="9"),
+        watched(owned(20, "mail"), observed=at(50), version="10"),
+    )
+    moments = [row.at for planned in plans for _, row in planned.rows()]
+    assert [moment.occurred_at for moment in moments] == [at(10), at(20)]
+    assert {moment.source for moment in moments} == {TimeSource.MANAGED_FIELDS}
+    # What comes next came after what evidence dates.
+    assert [moment.not_before for moment in moments] == [at(0), at(10)]
+
+
+def test_a_row_without_evidence_proves_nothing_of_the_next() -> None:
+    kept = KeptState(known([lifecycle("A", "aare", "mail", "wiki")]))
+    plans = follow(
+        kept,
+        watched(tenant("A", "aare", "mail"), observed=at(50), version="9"),
+        watched(tenant("A", "aare", "mail", "crm"), observed=at(51), version="10"),
+    )
+    moments = [row.at for planned in plans for _, row in planned.rows()]
+    assert [moment.not_before for moment in moments] == [at(0), at(0)]
+
+
+@pytest.mark.parametrize(("version", "news"), [("9", False), ("10", False), ("11", True), ("x", True)])
+def test_what_is_not_newer_than_the_last_pass_is_no_news(version: str, *, news: bool) -> None:
+    assert is_news(watched(None, version=version), known(version="10")) is news
+
+
+def vanished(kept: KeptState, count: int, start: int = 0) -> list[Plan]:
+    return follow(
+        kept,
+        *(
+            watched(None, f"u{number}", observed=at(60 + number), version=str(100 + number))
+            for number in range(start, start + count)
+        ),
+    )
+
+
+def test_watched_deletions_without_a_timestamp_count_together_over_an_hour() -> None:
+    kept = KeptState(known([lifecycle(f"u{number}", f"t{number}") for number in range(30)]))
+    plans = vanished(kept, 6)
+    assert [len(planned.held) for planned in plans] == [0, 0, 0, 0, 0, 1]
+    # An hour later the first five are forgotten; the one that is held stays held.
+    later = replace(watched(None, "u7", version="200"), observed_at=at(4000))
+    (planned,) = follow(kept, later)
+    assert said(planned) == ["t7/u7 deleted"]
+
+
+def test_a_list_counts_what_was_watched_within_the_hour() -> None:
+    kept = KeptState(known([lifecycle(f"u{number}", f"t{number}") for number in range(30)]))
+    vanished(kept, 3)
+    left = [tenant(f"u{number}", f"t{number}") for number in range(6, 30)]
+    listed = snapshot(left, observed=at(100))
+    planned = guard(plan(listed, kept.known(listed)), kept.known(listed), Limits())
+    assert len(planned.held) == 3
+
+
+def test_a_watched_pass_does_not_advance_what_a_list_has_seen() -> None:
+    before = known([lifecycle("A", "aare", "mail")])
+    after = outcome(plan(watched(tenant("A", "aare", "wiki")), before), before)
+    assert after.listed_at == before.listed_at
+    assert isinstance(after, KnownState)
+
+
+def event(kind: str, **metadata: Any) -> bytes:
+    tenant = {
+        "apiVersion": "pieced.ch/v1alpha1",
+        "kind": "PiecedTenant",
+        "metadata": {
+            "name": "aare",
+            "uid": "A",
+            "resourceVersion": "7",
+            "creationTimestamp": "2026-11-22T11:00:00Z",
+            "labels": {"pieced.ch/zitadel-org-id": "1"},
+            **metadata,
+        },
+        "spec": {"packages": ["mail"]},
+    }
+    return json.encode({"type": kind, "object": tenant})
+
+
+def test_events_are_snapshots_of_their_tenant() -> None:
+    added = read_event(event("ADDED"), S, Dialect())
+    assert (added.scope, added.resource_version, len(added.tenants)) == (frozenset({"A"}), "7", 1)
+    deleted = read_event(event("DELETED"), S, Dialect())
+    assert (deleted.scope, deleted.size) == (frozenset({"A"}), 0)
+    committed = read_event(event("DELETED", deletionTimestamp="2026-11-22T11:59:00Z"), S, Dialect())
+    assert committed.tenants[0].deleted_at is not None
+    odd = read_event(event("MODIFIED", labels={}), S, Dialect())
+    assert (odd.scope, len(odd.tenants), len(odd.unreadable)) == (frozenset({"A"}), 0, 1)
+    bookmark = b'{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"12"}}}'
+    noted = read_event(bookmark, S, Dialect())
+    assert (noted.scope, noted.size, noted.resource_version) == (frozenset(), 0, "12")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b'{"type":"ADDED"}',
+        b'{"type":"WOBBLED","object":{"metadata":{"resourceVersion":"1"}}}',
+        b'{"type":"BOOKMARK","object":{"metadata":{}}}',
+        b'{"type":"ADDED","object":{"kind":"Pod","metadata":{"resourceVersion":"1"}}}',
+    ],
+)
+def test_what_is_no_event_is_refused(line: bytes) -> None:
+    with pytest.raises(NotTheList):
+        read_event(line, S, Dialect())
+
+
+def test_an_error_within_a_200_says_its_code() -> None:
+    line = b'{"type":"ERROR","object":{"kind":"Status","code":410,"message":"too old"}}'
+    with pytest.raises(WatchFailed, match="too old") as failure:
+        read_event(line, S, Dialect())
+    assert failure.value.code == 410
+
+
+def test_the_newest_of_a_page_is_a_number() -> None:
+    items = [Raw(b'{"metadata":{"resourceVersion":"9"}}'), Raw(b'{"metadata":{"resourceVersion":"10"}}')]
+    assert newest_version([*items, Raw(b"{}")]) == 10

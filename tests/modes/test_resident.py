@@ -1,0 +1,217 @@
+"""The loop's own rules: what is done when, after a failure, and by whom. Its clock is the test's."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import pytest
+from msgspec.structs import replace
+
+from reconciler.core.tenant import Snapshot
+from reconciler.errors import Expired, LedgerError, Refused, SnapshotError
+from reconciler.health import Vitals
+from reconciler.modes.backoff import delay
+from reconciler.modes.follow import Follower
+from reconciler.modes.resident import Resident
+from tests.core.examples import S, snapshot, tenant
+
+
+def vitals() -> Vitals:
+    return Vitals(ready_within=60, live_within=60)
+
+
+class Watch:
+    """A stream that delivers these changes, and then ends by this error, or waits until it is closed."""
+
+    def __init__(self, changes: Sequence[Snapshot], ending: Exception | None) -> None:
+        self._changes, self._ending = changes, ending
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        yield from self._changes
+        if self._ending is not None:
+            raise self._ending
+        self._closed.wait(20)
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class Server:
+    """Streams for one after the other who asks, and from where each asked."""
+
+    def __init__(self, *streams: tuple[Sequence[Snapshot], Exception | None]) -> None:
+        self._streams = list(streams)
+        self.asked: list[str] = []
+
+    def watch(self, since: str) -> Watch:
+        self.asked.append(since)
+        return Watch(*(self._streams.pop(0) if self._streams else ((), None)))
+
+
+def change(version: int, *skills: str, uid: str = "A") -> Snapshot:
+    one = snapshot([tenant(uid, f"t-{uid}", *skills)], observed=S)
+    return replace(one, scope=frozenset({uid}), resource_version=str(version), source="watch")
+
+
+def bookmark(version: int) -> Snapshot:
+    return replace(snapshot([]), scope=frozenset(), resource_version=str(version), source="watch")
+
+
+class Written:
+    def __init__(self) -> None:
+        self.versions: list[str | None] = []
+        self.problem: Exception | None = None
+
+    def __call__(self, changes: Sequence[Snapshot]) -> None:
+        problem, self.problem = self.problem, None
+        if problem is not None:
+            raise problem
+        self.versions += [one.resource_version for one in changes]
+
+
+def followed(server: Server, written: Written) -> Follower:
+    follower = Follower(server.watch, written, vitals())
+    follower.begin("5", ["A"])
+    return follower
+
+
+def until(follower: Follower, condition: Callable[[], bool], *expected: type[Exception]) -> list[str]:
+    """Follows until it is so; what was raised on the way must be expected."""
+    raised: list[str] = []
+    for _ in range(400):
+        if condition():
+            return raised
+        try:
+            follower.follow(0.05)
+        except expected as problem:
+            raised.append(type(problem).__name__)
+    raise AssertionError("it does not come to that")
+
+
+def test_a_stream_that_breaks_goes_on_from_the_last_change_that_was_written() -> None:
+    server, written = (
+        Server(([change(6), change(7)], SnapshotError("cut")), ([change(8)], None)),
+        Written(),
+    )
+    follower = followed(server, written)
+    assert until(follower, lambda: "8" in written.versions, SnapshotError) == ["SnapshotError"]
+    assert written.versions == ["6", "7", "8"]
+    assert server.asked == ["5", "7"]
+    follower.close()
+
+
+def test_what_could_not_be_written_is_asked_for_again() -> None:
+    server, written = Server(([change(6)], None), ([change(6), change(7)], None)), Written()
+    written.problem = LedgerError("down")
+    follower = followed(server, written)
+    assert until(follower, lambda: "7" in written.versions, LedgerError) == ["LedgerError"]
+    assert (written.versions, server.asked) == (["6", "7"], ["5", "5"])
+    follower.close()
+
+
+def test_history_that_is_gone_ends_the_stream_until_a_list_begins_another() -> None:
+    server, written = Server(((), Expired("410")), ([change(21)], None)), Written()
+    follower = followed(server, written)
+    assert until(follower, lambda: not follower.is_on, Expired) == ["Expired"]
+    follower.listed(replace(snapshot([tenant("A")]), resource_version="20"))
+    until(follower, lambda: "21" in written.versions)
+    assert server.asked == ["5", "20"]
+    follower.close()
+
+
+def test_a_bookmark_moves_the_position_and_writes_nothing() -> None:
+    server, written = Server(([bookmark(50)], SnapshotError("cut")), ([change(51)], None)), Written()
+    follower = followed(server, written)
+    until(follower, lambda: "51" in written.versions, SnapshotError)
+    assert (written.versions, server.asked) == (["51"], ["5", "50"])
+    follower.close()
+
+
+def test_a_list_waits_for_what_the_stream_has_of_it() -> None:
+    server, written = Server(([change(6), change(7), change(8, uid="B")], None)), Written()
+    follower = followed(server, written)
+    listed = replace(snapshot([tenant("A"), tenant("B", "b")]), resource_version="9", newest_version=8)
+    follower.catch_up(listed)
+    assert written.versions == ["6", "7", "8"]
+    follower.close()
+
+
+def test_a_list_waits_for_the_end_of_those_that_it_does_not_show() -> None:
+    gone = replace(change(7), tenants=())
+    server, written = Server(([change(6), gone], None)), Written()
+    follower = followed(server, written)
+    follower.catch_up(replace(snapshot([]), resource_version="9"))
+    assert written.versions == ["6", "7"]
+    follower.close()
+
+
+class Clock:
+    """Time passes only where somebody waits for it."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def resident(
+    full: Callable[[], None], leads: Callable[[], bool] = lambda: True
+) -> tuple[Resident, Clock]:
+    clock = Clock()
+    one = Resident(full, leads=leads, vitals=vitals(), interval=300, clock=clock)
+
+    def wait(timeout: float | None = None) -> bool:
+        clock.now += timeout or 0
+        if clock.now > 2000:
+            one.stopped.set()
+        return one.stopped.is_set()
+
+    one.stopped.wait = wait  # type: ignore[method-assign]
+    return one, clock
+
+
+@pytest.mark.parametrize("error", [SnapshotError("no list"), Refused("no"), RuntimeError("a bug")])
+def test_a_failure_is_reported_and_tried_again_after_a_while_that_grows(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    caplog.set_level("INFO", "reconciler")
+    tried: list[float] = []
+
+    def fail() -> None:
+        tried.append(clock.now)
+        raise error
+
+    one, clock = resident(fail)
+    one.due.set()
+    one.run()
+    waits = [after - before for before, after in pairwise(tried)]
+    assert 3 <= waits[0] <= 6
+    assert all(wait <= 301 for wait in waits)
+    assert waits[:5] == sorted(waits[:5])
+    assert 8 < len(tried) < 20
+    errors = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == len(tried)
+    assert {record.exc_info for record in errors} == {None}
+
+
+def test_who_does_not_lead_makes_no_pass_and_asks_again() -> None:
+    made, asked = [], []
+
+    def leads() -> bool:
+        asked.append(clock.now)
+        return len(asked) > 10
+
+    one, clock = resident(lambda: made.append(clock.now), leads)
+    one.due.set()
+    one.run()
+    assert len(made) == 1
+    assert made[0] >= 18
+
+
+def test_the_wait_grows_and_ends_growing() -> None:
+    waits = [delay(failures) for failures in range(40)]
+    assert waits[0] == 0
+    assert all(0.8 <= wait <= 60 for wait in waits[1:])
+    assert min(waits[8:]) >= 48
