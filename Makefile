@@ -19,7 +19,7 @@ check: $(READY) ## lint, types, manifests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python k8s/validate.py --allow-missing-kubectl
+	$(BIN)/python -m k8s.validate --allow-missing-kubectl
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
 	$(BIN)/python -m tests.faults $(FAULTS)
