@@ -1,4 +1,5 @@
-# For an image that can be built again as it is, name the base by digest: --build-arg PYTHON=python:3.11-slim@sha256:...
+# For an image that can be built again as it is, name the base by digest, --build-arg PYTHON=python:3.11-slim@sha256:...,
+# and have the layers' times rewritten: SOURCE_DATE_EPOCH=0 docker buildx build --output type=image,rewrite-timestamp=true
 ARG PYTHON=python:3.11-slim
 
 FROM ${PYTHON} AS build
@@ -16,22 +17,29 @@ ENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels
 COPY . .
 RUN pip wheel --no-deps --wheel-dir /dist .
 
-# Only what the wheel needs. Compiled here, since the root will be read-only, and by hash instead of by time.
+# Only what the wheel needs, without the other half of the Kubernetes client, which is a third of it all and imported by
+# nobody. Compiled here, since the root will be read-only, and by hash instead of by time.
 RUN python -m venv --without-pip /venv \
  && pip --python /venv/bin/python install /dist/*.whl \
+ && rm -r /venv/lib/python*/site-packages/kubernetes/aio \
  && python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
 FROM ${PYTHON}
+ARG PYTHON
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="reconciler" \
       org.opencontainers.image.description="Keeps the billing ledger of PiecedTenants: what was switched on, when, and until when" \
+      org.opencontainers.image.base.name="${PYTHON}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /tmp
 USER 65532:65532
-# No health check: a pass ends by itself, and its exit status says how it went.
+# No HEALTHCHECK: a pass ends by itself, and its exit status says how it went; the loop has /livez and /readyz on port
+# 8080, which Kubernetes probes, and Kubernetes reads no health check from an image.
+EXPOSE 8080
+# In exec form: no shell is asked for, and signals reach the program.
 ENTRYPOINT ["reconciler"]
 CMD ["--help"]

@@ -15,11 +15,12 @@ demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothi
 test: $(READY) ## all tests, on a Postgres that they start themselves
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
-check: $(READY) ## lint, types, manifests
+check: $(READY) ## lint, types, manifests, the image as far as it goes without a container engine
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python k8s/validate.py --allow-missing-kubectl
+	$(BIN)/python -m k8s.validate --allow-missing-kubectl
+	$(BIN)/python -m k8s.image
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
 	$(BIN)/python -m tests.faults $(FAULTS)

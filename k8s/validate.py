@@ -1,11 +1,13 @@
-"""Check every manifest in this folder: its schema, its pods, its rights.
+"""Check every manifest in this folder: its schema, its pods, its rights, what it selects, its alerts.
 
 One line for each; the exit status is 1 if any is wrong. Kustomizations are built as a cluster would
 get them. With --allow-missing-kubectl they are skipped where kubectl is not installed.
+Run from the project's folder: python -m k8s.validate
 """
 
 import argparse
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,8 @@ import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate  # type: ignore[import-untyped]
 import yaml
 
+from k8s import alerts
+
 Document: TypeAlias = dict[str, Any]
 
 HERE = Path(__file__).resolve().parent
@@ -27,7 +31,8 @@ RESTRICTED_VOLUMES = {
     *("configMap", "csi", "downwardAPI", "emptyDir", "ephemeral"),
     *("persistentVolumeClaim", "projected", "secret"),
 }
-# (group, resource, name or None for all, verb): what the program asks of the API server.
+# (group, resource, name or None for all, verb): what the program asks of the API server. A test holds
+# it against the requests that it makes.
 RIGHTS = {
     ("pieced.ch", "piecedtenants", None, "list"),
     ("pieced.ch", "piecedtenants", None, "watch"),
@@ -50,15 +55,17 @@ def main() -> int:
         return 1
 
     crd = _load(HERE / "crd.yaml")
-    wrong = _check("crd", crd) + _check("namespace", _load(HERE / "namespace.yaml"))
+    built = {"crd": crd, "namespace": _load(HERE / "namespace.yaml")}
     for path in sorted(HERE.rglob("kustomization.yaml")):
         name = str(path.parent.relative_to(HERE))
         if _load(path)[0]["kind"] == "Component":
             continue  # built as a part of the overlays
         if kubectl:
-            wrong += _check(name, _build(kubectl, path.parent))
+            built[name] = _build(kubectl, path.parent)
         else:
             print(f"skipped {name}: kubectl is not installed")
+    together = [document for documents in built.values() for document in documents]
+    wrong = sum(_check(name, documents, together) for name, documents in built.items())
     for path in sorted((HERE / "samples").glob("tenants*")):
         tenants = _load(path) if path.suffix == ".yaml" else json.loads(path.read_text())["items"]
         wrong += _say(
@@ -80,11 +87,15 @@ def _build(kubectl: str, folder: Path) -> list[Document]:
     return list(yaml.safe_load_all(built.stdout))
 
 
-def _check(overlay: str, documents: list[Document]) -> int:
+def _check(overlay: str, documents: list[Document], together: list[Document]) -> int:
     defined = {(document["kind"], document["metadata"]["name"]) for document in documents}
     wrong = 0
     for document in documents:
-        problems = [*_schema_problems(document), *_right_problems(document, defined)]
+        schema = alerts.problems if alerts.knows(document) else _schema_problems
+        problems = [*schema(document), *_right_problems(document, defined)]
+        problems += _selection_problems(document, together)
+        if document["kind"] == "Deployment":
+            problems += _farewell_problems(document, documents)
         for pod in _pods(document):
             problems += [*_restricted_problems(pod), *_own_problems(pod, overlay, defined)]
         wrong += _say(f"{overlay} {document['kind']}/{document['metadata']['name']}", problems)
@@ -113,19 +124,89 @@ def _schema_problems(document: Document) -> Iterator[str]:
 def _right_problems(document: Document, defined: set[tuple[str, str]]) -> Iterator[str]:
     """Yield roles that grant other than RIGHTS, and bindings to roles from elsewhere."""
     if document["kind"] in {"Role", "ClusterRole"}:
-        granted = {
-            (group, resource, name, verb)
-            for rule in document["rules"]
-            for group in rule.get("apiGroups", [])
-            for resource in rule.get("resources", rule.get("nonResourceURLs"))
-            for name in rule.get("resourceNames") or [None]
-            for verb in rule["verbs"]
-        }
-        if "aggregationRule" in document or granted != RIGHTS:
-            yield f"grants {sorted(granted, key=str)}; needed is {sorted(RIGHTS, key=str)}"
+        given = granted(document)
+        if "aggregationRule" in document or given != RIGHTS:
+            yield f"grants {sorted(given, key=str)}; needed is {sorted(RIGHTS, key=str)}"
     role = document.get("roleRef")
     if role and (role["kind"], role["name"]) not in defined:
         yield f"binds {role['kind']}/{role['name']}, which is not defined here"
+
+
+def granted(role: Document) -> set[tuple[str, str, str | None, str]]:
+    """Spell out the rules of a role, as in RIGHTS."""
+    return {
+        (group, resource, name, verb)
+        for rule in role["rules"]
+        for group in rule.get("apiGroups", [""])
+        for resource in rule.get("resources", rule.get("nonResourceURLs"))
+        for name in rule.get("resourceNames") or [None]
+        for verb in rule["verbs"]
+    }
+
+
+def _selection_problems(document: Document, together: list[Document]) -> Iterator[str]:
+    """Yield selectors that select nothing, and ports by name that what they select does not have."""
+    spec = document.get("spec", {})
+    match document["kind"]:
+        case "Service":
+            selector, ports = (
+                {"matchLabels": spec["selector"]},
+                [one["targetPort"] for one in spec["ports"]],
+            )
+        case "NetworkPolicy":
+            selector = spec["podSelector"]
+            ports = [port["port"] for rule in spec.get("ingress", []) for port in rule["ports"]]
+        case "Deployment" | "PodDisruptionBudget":
+            selector, ports = spec["selector"], []
+        case "ServiceMonitor":
+            selector, ports = spec["selector"], [one["port"] for one in spec["endpoints"]]
+        case _:
+            return
+    if document["kind"] == "ServiceMonitor":
+        services = [one for one in together if one["kind"] == "Service"]
+        candidates = [(one["metadata"]["labels"], one["spec"]["ports"]) for one in services]
+    else:
+        candidates = [
+            (template["metadata"]["labels"], _ports(template["spec"]))
+            for one in together
+            for template in _templates(one)
+        ]
+    selected = [having for labels, having in candidates if _selects(selector, labels)]
+    if not selected:
+        yield "selects nothing"
+    for port in ports:
+        if isinstance(port, str) and any(port not in (one["name"] for one in had) for had in selected):
+            yield f"selects what has no port {port}"
+
+
+def _selects(selector: Document, labels: Document) -> bool:
+    for rule in selector.get("matchExpressions", []):
+        if rule["operator"] != "In" or labels.get(rule["key"]) not in rule["values"]:
+            return False
+    return bool(selector) and selector.get("matchLabels", {}).items() <= labels.items()
+
+
+def _templates(document: Document) -> Iterator[Document]:
+    """Yield the pod template of a Job, CronJob or Deployment."""
+    spec = document.get("spec", {})
+    for holder in (spec, spec.get("jobTemplate", {}).get("spec", {})):
+        if "template" in holder:
+            yield holder["template"]
+
+
+def _ports(pod: Document) -> list[Document]:
+    return [port for container in pod["containers"] for port in container.get("ports", [])]
+
+
+def _farewell_problems(deployment: Document, documents: list[Document]) -> Iterator[str]:
+    """Yield if a pod is killed before the program has had the time that it is told to have."""
+    (settings,) = (one["data"] for one in documents if one["kind"] == "ConfigMap")
+    patience = re.fullmatch(r"(\d+)s", settings.get("RECONCILER_STOP_TIMEOUT", ""))
+    grace = deployment["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30)
+    if patience is None:
+        yield "RECONCILER_STOP_TIMEOUT is not among the settings, in seconds"
+    elif grace <= int(patience[1]) + 5:
+        yield f"terminationGracePeriodSeconds {grace} is too near RECONCILER_STOP_TIMEOUT {patience[0]}"
 
 
 def _pods(node: object) -> Iterator[Document]:
@@ -175,6 +256,15 @@ def _own_problems(pod: Document, overlay: str, defined: set[tuple[str, str]]) ->
     """Yield what we ask of a pod beyond the standard, and names in it that nothing stands for."""
     if pod.get("automountServiceAccountToken") is not False:
         yield "automountServiceAccountToken must be false; a pod that needs a token mounts its own"
+    tokens = [
+        source["serviceAccountToken"]
+        for volume in pod.get("volumes", [])
+        for source in volume.get("projected", {}).get("sources", [])
+        if "serviceAccountToken" in source
+    ]
+    asks = any(container.get("args", [""])[0] != "schema" for container in _containers(pod))
+    if len(tokens) != asks or any(token.get("expirationSeconds", 0) > 3600 for token in tokens):
+        yield "a token of an hour, where the API server is asked, and nowhere else"
     named = {("ServiceAccount", pod.get("serviceAccountName", "default"))}
     for container in _containers(pod):
         for source in container.get("envFrom", []):
