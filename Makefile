@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check faults truth constraints clean
+.PHONY: demo test check faults truth usage constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -26,6 +26,9 @@ faults: $(READY) ## thousands of passes with faults injected, against the same p
 
 truth: $(READY) ## a simulated cluster whose true times are known, against the times in the ledger
 	$(BIN)/python -m tests.truth $(TRUTH)
+
+usage: $(READY) ## the usage functions against a slow, obvious reckoning; --measure tells how long they take
+	$(BIN)/python -m tests.usage $(USAGE)
 
 constraints: ## pin everything anew
 	$(PYTHON) -m venv .venv-constraints

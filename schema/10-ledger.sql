@@ -256,6 +256,16 @@ COMMENT ON COLUMN reconciler_reopenings.deleted_time_source IS 'Where it came fr
 COMMENT ON COLUMN reconciler_reopenings.deleted_observed_at IS 'The snapshot in which it showed.';
 COMMENT ON COLUMN reconciler_reopenings.deleted_pass_id IS 'The pass that had recorded it.';
 
+CREATE TABLE IF NOT EXISTS reconciler_moves (
+    pass_id               bigint NOT NULL REFERENCES reconciler_passes (id),
+    lifecycle_id          bigint NOT NULL PRIMARY KEY,
+    previous_lifecycle_id bigint NOT NULL UNIQUE
+);
+COMMENT ON TABLE reconciler_moves IS 'Lifecycles that an operator (org move) let go on under another organisation: the previous one ended where the next began. Append-only.';
+COMMENT ON COLUMN reconciler_moves.pass_id IS 'The pass that did it.';
+COMMENT ON COLUMN reconciler_moves.lifecycle_id IS 'The lifecycle under the new organisation; it costs no second set-up fee.';
+COMMENT ON COLUMN reconciler_moves.previous_lifecycle_id IS 'The lifecycle under the old one.';
+
 -- A withdrawal says by itself what it withdraws.
 CREATE OR REPLACE FUNCTION reconciler_record_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -313,6 +323,8 @@ BEGIN
         ('tenant_suspension_events', 'tenant_suspension_events_pass_fkey', 'FOREIGN KEY (pass_id) REFERENCES reconciler_passes (id)'),
         ('reconciler_rebindings', 'reconciler_rebindings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_reopenings', 'reconciler_reopenings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
+        ('reconciler_moves', 'reconciler_moves_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
+        ('reconciler_moves', 'reconciler_moves_previous_fkey', 'FOREIGN KEY (previous_lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_state', 'reconciler_state_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)')
     ) AS r (tab, name, definition) LOOP
         IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = rule.tab::regclass AND conname = rule.name) THEN
@@ -345,6 +357,8 @@ CREATE OR REPLACE TRIGGER reconciler_rebindings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_rebindings EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_reopenings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_reopenings EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_moves_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_moves EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_passes_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_passes EXECUTE FUNCTION reconciler_append_only();
 

@@ -42,7 +42,7 @@ GROUP BY tenant_name, skill_id, event_kind
 ORDER BY tenant_name, skill_id
 """
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version that this program works with; `schema/99-version.sql` writes it."""
 
 
