@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_loop(commands)
     _add_history(commands)
     _add_coverage(commands)
+    _add_usage(commands)
     _add_schema(commands)
     return parser
 
@@ -120,6 +121,36 @@ def _add_coverage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     coverage.add_argument("--to", dest="end", metavar="TIME", help="RFC 3339; now")
     _add_output(coverage, "text", "json")
     _add_settings(coverage, options.COVERAGE, options.DATABASE, options.LOGGING)
+
+
+def _add_usage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    usage = _command(commands, "usage", "the billable days that the events add up to")
+    what = usage.add_argument_group("what to count")
+    what.add_argument("--month", metavar="MONTH", help="a calendar month, like 2026-10")
+    what.add_argument(
+        "--from", dest="start", metavar="DAY", help="instead: the first day, and with it --to"
+    )
+    what.add_argument("--to", dest="end", metavar="DAY", help="the day after the last")
+    what.add_argument("--org", metavar="ORG", help="of this organisation only")
+    what.add_argument("--tenant", metavar="TENANT", help="of this tenant only, by name or uid")
+    what.add_argument(
+        "--prices",
+        action="store_true",
+        help="also amounts, at the prices of today; a preview: nothing is invoiced or stored",
+    )
+    what.add_argument(
+        "--bounds",
+        action="store_true",
+        help="also the least and the most days that the intervals of the rows allow",
+    )
+    what.add_argument(
+        "--as-of", metavar="TIME", help="leave out what later passes wrote: RFC 3339, or `now`"
+    )
+    what.add_argument(
+        "--corrections", action="store_true", help="instead: what passes later than --as-of changed"
+    )
+    _add_output(usage, "text", "json", "csv")
+    _add_settings(usage, options.USAGE, options.DATABASE, options.LOGGING)
 
 
 def _add_schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

@@ -49,10 +49,11 @@ PASS = (
     Option("quarantine_exit", "N", "4", "exit status of a pass that wrote, with tenants quarantined"),
 )
 COVERAGE = (Option("coverage_gap", "TIME", "15m", "how long nobody may look before it counts as a gap"),)
+USAGE = (Option("time_zone", "ZONE", "Europe/Zurich", "whose calendar days are billed"),)
 LOOP = (Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),)
 LOGGING = (Option("log_level", "LEVEL", "info", "debug, info, warning or error"),)
 
-ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *COVERAGE, *LOGGING)
+ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *COVERAGE, *USAGE, *LOGGING)
 
 
 def flag(option: Option) -> str:

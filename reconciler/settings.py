@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     quarantine_exit: int = Field(ge=0, le=255)
     interval: Seconds
     coverage_gap: Seconds
+    time_zone: str = Field(min_length=1)
     log_level: str = Field(pattern="^(debug|info|warning|error)$")
 
     @classmethod

@@ -95,8 +95,9 @@ WITH alive AS MATERIALIZED (
     SELECT l.lifecycle_id, l.tenant_name, l.by_portal FROM billing_lifecycles(as_of) l
     WHERE l.created_at < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
 ), event AS (
-    -- The first rows of all subjects, the later ones within the range, and all of the portal's.
-    SELECT e.lifecycle_id, e.skill_key, e.ordinal, NULL::bigint AS id, e.ordinal = 1 AS is_on, e.occurred_at,
+    -- The first rows of all skills, the later ones within the range, and all of the portal's; each with its place among
+    -- the rows of its skill, odd where it switches on. Ours have it as their ordinal; the portal's come before, below 0.
+    SELECT e.lifecycle_id, e.skill_key, e.ordinal AS place,
            billing_time(e.ordinal = 1, e.occurred_at, e.not_before, e.time_source, e.observed_at, bound) AS at
     FROM tenant_skill_events e
     WHERE e.ordinal <= 1
@@ -104,40 +105,38 @@ WITH alive AS MATERIALIZED (
       AND CASE WHEN bound = 'best' THEN e.occurred_at ELSE e.not_before END < ends_at
       AND (as_of IS NULL OR e.pass_id <= (SELECT pass_id FROM billing_last_pass(as_of)))
     UNION ALL
-    SELECT e.lifecycle_id, e.skill_key, e.ordinal, NULL, e.ordinal % 2 = 1, e.occurred_at,
+    SELECT e.lifecycle_id, e.skill_key, e.ordinal,
            billing_time(e.ordinal % 2 = 1, e.occurred_at, e.not_before, e.time_source, e.observed_at, bound)
     FROM tenant_skill_events e
     WHERE e.ordinal >= 2 AND e.occurred_at >= starts_at
       AND CASE WHEN bound = 'best' THEN e.occurred_at ELSE e.not_before END < ends_at
       AND (as_of IS NULL OR e.pass_id <= (SELECT pass_id FROM billing_last_pass(as_of)))
     UNION ALL
-    SELECT alive.lifecycle_id, e.skill_key, NULL, e.id, e.event_kind = 'enabled', e.occurred_at, e.occurred_at
+    SELECT alive.lifecycle_id, e.skill_key,
+           (2 * row_number() OVER (ORDER BY e.occurred_at, e.id) - 2000000000)::integer
+               + (e.event_kind = 'enabled')::integer,
+           e.occurred_at
     FROM tenant_skill_events e JOIN alive ON alive.by_portal AND alive.tenant_name = e.tenant_name
     WHERE e.lifecycle_id IS NULL AND e.occurred_at < ends_at
 ), ordered AS (
-    -- From the last row to the first: `until` is when the next ones take over, `following` and `preceding` their ordinals.
-    SELECT event.*,
-           min(event.at) OVER (latest_first ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until,
-           lag(event.ordinal) OVER latest_first AS following,
-           lead(event.ordinal) OVER latest_first AS preceding
+    -- From the last row to the first: the place of the next one, and when the next ones take over.
+    SELECT event.*, lag(event.place) OVER latest_first AS next, min(event.at) OVER latest_first AS until
     FROM event
     WINDOW latest_first AS (
-        PARTITION BY event.lifecycle_id, event.skill_key
-        ORDER BY event.ordinal DESC NULLS LAST, event.occurred_at DESC, event.id DESC)
+        PARTITION BY event.lifecycle_id, event.skill_key ORDER BY event.place DESC
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
-SELECT o.lifecycle_id, o.skill_key, CASE WHEN o.is_on THEN o.at ELSE '-infinity' END,
-       CASE WHEN NOT o.is_on THEN least(o.at, o.until)
-            WHEN o.until IS NULL THEN 'infinity'
+SELECT o.lifecycle_id, o.skill_key, o.at,
+       CASE WHEN o.until IS NULL THEN 'infinity'
             -- A skill that was switched on was on, however close the intervals of the two rows.
-            WHEN o.ordinal IS NOT NULL THEN greatest(o.until, o.at)
+            WHEN o.place >= 0 THEN greatest(o.until, o.at)
             ELSE o.until END
 FROM ordered o
-WHERE CASE
-    WHEN o.ordinal IS NULL THEN o.is_on
-    -- Off, and the row before it lies before the range: it said the opposite.
-    WHEN o.ordinal >= 2 THEN o.is_on OR o.preceding IS DISTINCT FROM o.ordinal - 1
-    WHEN NOT o.is_on THEN false
-    WHEN o.following IS NOT NULL OR o.occurred_at >= starts_at THEN o.following = 2 OR o.following IS NULL
+WHERE o.place & 1 = 1 AND CASE
+    WHEN o.place <> 1 THEN true
+    -- Where rows before the range are left out, the next one tells what they came to: it says the opposite.
+    WHEN o.next IS NOT NULL THEN o.next % 2 = 0
+    WHEN o.at >= starts_at THEN true
     -- Nothing happened within the range: it is as the last row before it left it.
     ELSE coalesce((
         SELECT e.ordinal % 2 = 1 FROM tenant_skill_events e
@@ -298,7 +297,8 @@ DECLARE
     fees CONSTANT platform_pricing := (SELECT p FROM platform_pricing p ORDER BY p.id LIMIT 1);
     length integer;
 BEGIN
-    FOR month IN SELECT generate_series(date_trunc('month', from_day), to_day - 1, interval '1 month')::date LOOP
+    FOR month IN SELECT generate_series(
+        date_trunc('month', from_day::timestamp), to_day::timestamp - interval '1 day', interval '1 month')::date LOOP
         first := greatest(month, from_day);
         last := least((month + interval '1 month')::date, to_day);
         length := (month + interval '1 month')::date - month;
@@ -307,8 +307,8 @@ BEGIN
             SELECT d.lifecycle_id, i.item, NULL AS skill_id, i.days, 'best' AS bound
             FROM billing_tenant_days(first, last, time_zone, as_of) d
             CROSS JOIN LATERAL (
-                SELECT 'set_up_fee' AS item, 1 AS days WHERE d.set_up
-                UNION ALL SELECT 'monthly_fee', d.days WHERE d.days > 0) i
+                SELECT 'set-up-fee' AS item, 1 AS days WHERE d.set_up
+                UNION ALL SELECT 'monthly-fee', d.days WHERE d.days > 0) i
             UNION ALL
             SELECT d.lifecycle_id, 'skill', d.skill_id, d.days, 'best'
             FROM billing_skill_days(first, last, time_zone, as_of) d
@@ -317,8 +317,8 @@ BEGIN
             FROM unnest('{least,most}'::text[]) AS bound
             CROSS JOIN LATERAL billing_tenant_days(first, last, time_zone, as_of, bound) d
             CROSS JOIN LATERAL (
-                SELECT 'set_up_fee' AS item, 1 AS days WHERE d.set_up
-                UNION ALL SELECT 'monthly_fee', d.days WHERE d.days > 0) i
+                SELECT 'set-up-fee' AS item, 1 AS days WHERE d.set_up
+                UNION ALL SELECT 'monthly-fee', d.days WHERE d.days > 0) i
             WHERE bounds
             UNION ALL
             SELECT d.lifecycle_id, 'skill', d.skill_id, d.days, bound
@@ -342,34 +342,38 @@ BEGIN
         JOIN tenant_billing_lifecycle l ON l.id = line.lifecycle_id
         LEFT JOIN skill_pricing s ON line.item = 'skill' AND s.skill_id = line.skill_id
         CROSS JOIN LATERAL (
-            SELECT CASE line.item WHEN 'set_up_fee' THEN fees.tenant_setup_fee_chf
-                                  WHEN 'monthly_fee' THEN fees.tenant_monthly_fee_chf
+            SELECT CASE line.item WHEN 'set-up-fee' THEN fees.tenant_setup_fee_chf
+                                  WHEN 'monthly-fee' THEN fees.tenant_monthly_fee_chf
                                   ELSE coalesce(s.daily_price_chf, 0) END AS chf,
-                   CASE WHEN line.item = 'monthly_fee' THEN length ELSE 1 END AS per) price
+                   CASE WHEN line.item = 'monthly-fee' THEN length ELSE 1 END AS per) price
         -- Two rows of one instant may leave a day to the one bound that it has in the other: the best lies between.
         CROSS JOIN LATERAL (
             SELECT CASE WHEN bounds THEN least(line.least_days, line.days) END AS least_days,
-                   CASE WHEN bounds THEN greatest(line.most_days, line.days) END AS most_days) bound
-        ORDER BY l.zitadel_org_id COLLATE "C", l.tenant_name COLLATE "C", line.lifecycle_id,
-                 array_position('{set_up_fee,monthly_fee,skill}', line.item), line.skill_id COLLATE "C";
+                   CASE WHEN bounds THEN greatest(line.most_days, line.days) END AS most_days) bound;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION billing_usage(date, date, text, timestamptz, boolean) IS 'What the events add up to at today''s prices, a line for each month, lifecycle and item (set_up_fee, monthly_fee or skill), each rounded half-up to 0.01; priced is false for a skill without a price. With bounds also the least and the most it can have been. Nothing is invoiced.';
+COMMENT ON FUNCTION billing_usage(date, date, text, timestamptz, boolean) IS 'What the events add up to at today''s prices, a line for each month, lifecycle and item (set-up-fee, monthly-fee or skill), each rounded half-up to 0.01; priced is false for a skill without a price. With bounds also the least and the most it can have been. Nothing is invoiced.';
+
+CREATE OR REPLACE FUNCTION billing_vat(net_chf numeric)
+RETURNS TABLE (vat_rate_chli numeric, vat_chf numeric, gross_chf numeric)
+LANGUAGE sql STABLE AS $$
+    SELECT p.vat_rate_chli, vat.chf, net_chf + vat.chf
+    FROM (SELECT f.vat_rate_chli FROM platform_pricing f ORDER BY f.id LIMIT 1) p
+    CROSS JOIN LATERAL (SELECT round(net_chf * p.vat_rate_chli / 100, 2) AS chf) vat
+$$;
+COMMENT ON FUNCTION billing_vat(numeric) IS 'VAT on an organisation''s net amount, rounded half-up to 0.01, and the sum of the two.';
 
 CREATE OR REPLACE FUNCTION billing_totals(
     from_day date, to_day date, time_zone text DEFAULT 'Europe/Zurich', as_of timestamptz DEFAULT NULL)
 RETURNS TABLE (
     month date, zitadel_org_id text, net_chf numeric, vat_rate_chli numeric, vat_chf numeric, gross_chf numeric)
 LANGUAGE sql STABLE AS $$
-    SELECT net.month, net.zitadel_org_id, net.chf, vat.rate, vat.chf, net.chf + vat.chf
+    SELECT net.month, net.zitadel_org_id, net.chf, vat.vat_rate_chli, vat.vat_chf, vat.gross_chf
     FROM (
         SELECT u.month, u.zitadel_org_id, sum(u.amount_chf) AS chf
         FROM billing_usage(from_day, to_day, time_zone, as_of) u GROUP BY u.month, u.zitadel_org_id
     ) net
-    CROSS JOIN LATERAL (
-        SELECT p.vat_rate_chli AS rate, round(net.chf * p.vat_rate_chli / 100, 2) AS chf
-        FROM platform_pricing p ORDER BY p.id LIMIT 1) vat
-    ORDER BY net.month, net.zitadel_org_id COLLATE "C"
+    CROSS JOIN LATERAL billing_vat(net.chf) vat
 $$;
-COMMENT ON FUNCTION billing_totals(date, date, text, timestamptz) IS 'The same, for each month and organisation: the sum of its lines, VAT on it in percent, rounded half-up to 0.01, and the sum of the two.';
+COMMENT ON FUNCTION billing_totals(date, date, text, timestamptz) IS 'The same, for each month and organisation: the sum of its lines, VAT on it, and the sum of the two.';

@@ -1,7 +1,7 @@
 -- The rollback: removes everything that the other files of this folder make, with all rows in it.
 DROP FUNCTION IF EXISTS next_invoice_number(text);
 DROP FUNCTION IF EXISTS
-    billing_totals(date, date, text, timestamptz), billing_usage(date, date, text, timestamptz, boolean),
+    billing_totals(date, date, text, timestamptz), billing_vat(numeric), billing_usage(date, date, text, timestamptz, boolean),
     billing_tenant_days(date, date, text, timestamptz, text), billing_skill_days(date, date, text, timestamptz, text),
     billing_range(date, date, text, timestamptz, text),
     billing_tenant_spans(timestamptz, timestamptz, timestamptz, text),

@@ -59,4 +59,8 @@ def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
             from reconciler.commands.history import coverage
 
             return coverage(flags, **given)
+        case "usage":
+            from reconciler.commands.usage import usage
+
+            return usage(flags, **given)
     raise UsageError(f"there is no command {command}")

@@ -75,6 +75,16 @@ def check_there(transaction: Transaction, database: Database) -> None:
         raise LedgerError(f"{database} holds no ledger yet; a first `reconciler run` makes it")
 
 
+def check_current(transaction: Transaction, database: Database) -> None:
+    """Raises LedgerError where the schema is not there, is behind, or is too new."""
+    check_there(transaction, database)
+    if (found := version(transaction)) < VERSION:
+        raise LedgerError(
+            f"{database}: the schema has version {found}, and this needs {VERSION}; run "
+            "`reconciler schema apply`, or a pass as its owner"
+        )
+
+
 def apply(database: Database, *, always: bool = False) -> bool:
     """Runs the statements where the schema is behind (or `always`); tells whether it did.
 

@@ -99,7 +99,7 @@ def lines(rows: Rows, start: date, end: date, zone: ZoneInfo, as_of: datetime | 
         of = {bound: Reckoning(rows, life, zone, as_of, bound) for bound in ("best", "least", "most")}
         if of["best"].is_set_up_in(start, end):
             amount = half_up(Fraction(rows.set_up_fee))
-            found.append(Line(life.org, life.tenant, life.id, "set_up_fee", None, 1, 1, 1, amount))
+            found.append(Line(life.org, life.tenant, life.id, "set-up-fee", None, 1, 1, 1, amount))
         skills = sorted({event.skill for event in of["best"].events if event.skill is not None})
         for skill in (None, *skills):
             days, least, most = (
@@ -112,7 +112,7 @@ def lines(rows: Rows, start: date, end: date, zone: ZoneInfo, as_of: datetime | 
                 amount = half_up(Fraction(rows.monthly_fee) * days / month_days)
             else:
                 amount = half_up(Fraction(rows.prices.get(skill, Decimal(0))) * days)
-            item = "monthly_fee" if skill is None else "skill"
+            item = "monthly-fee" if skill is None else "skill"
             found.append(Line(life.org, life.tenant, life.id, item, skill, days, least, most, amount))
     return found
 

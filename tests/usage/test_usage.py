@@ -191,6 +191,7 @@ def fees(ledger: Ledger) -> list[tuple[str, date, Decimal]]:
     put_in(ledger, rows([], ("10-30 23:30", None)))
     return ledger.execute(
         "SELECT item, month, amount_chf FROM billing_usage('2026-10-01', '2026-12-01')"
+        " ORDER BY month, item DESC"
     ).fetchall()
 
 
@@ -198,9 +199,9 @@ def test_the_set_up_fee_falls_in_the_month_of_creation_and_the_monthly_fee_is_pr
     fees: list[tuple[str, date, Decimal]],
 ) -> None:
     assert fees == [
-        ("set_up_fee", date(2026, 10, 1), Decimal(100)),
-        ("monthly_fee", date(2026, 10, 1), Decimal(1)),
-        ("monthly_fee", date(2026, 11, 1), Decimal(31)),
+        ("set-up-fee", date(2026, 10, 1), Decimal(100)),
+        ("monthly-fee", date(2026, 10, 1), Decimal(1)),
+        ("monthly-fee", date(2026, 11, 1), Decimal(31)),
     ]
 
 
