@@ -266,6 +266,28 @@ COMMENT ON COLUMN reconciler_moves.pass_id IS 'The pass that did it.';
 COMMENT ON COLUMN reconciler_moves.lifecycle_id IS 'The lifecycle under the new organisation; it costs no second set-up fee.';
 COMMENT ON COLUMN reconciler_moves.previous_lifecycle_id IS 'The lifecycle under the old one.';
 
+-- About prices and organisations, with the reconciler; what the portal or anybody else changes is not on record here.
+CREATE TABLE IF NOT EXISTS reconciler_decisions (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    decided_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decided_by    text NOT NULL CHECK (decided_by <> ''),
+    database_user text NOT NULL DEFAULT session_user,
+    table_name    text NOT NULL CHECK (table_name IN ('platform_pricing', 'skill_pricing', 'org_billing_config')),
+    subject       text,
+    before        jsonb,
+    after         jsonb,
+    CHECK (before IS NOT NULL OR after IS NOT NULL)
+);
+COMMENT ON TABLE reconciler_decisions IS 'Who changed a price, or how an organisation is billed, when, and from what to what. Append-only.';
+COMMENT ON COLUMN reconciler_decisions.id IS 'Number of the decision.';
+COMMENT ON COLUMN reconciler_decisions.decided_at IS 'When, on the database''s clock.';
+COMMENT ON COLUMN reconciler_decisions.decided_by IS 'Who, by their own account (--by), or the user of their machine.';
+COMMENT ON COLUMN reconciler_decisions.database_user IS 'The role that they connected as.';
+COMMENT ON COLUMN reconciler_decisions.table_name IS 'The table that was changed.';
+COMMENT ON COLUMN reconciler_decisions.subject IS 'The skill or the organisation; null for the platform.';
+COMMENT ON COLUMN reconciler_decisions.before IS 'The columns that changed, as they were; amounts are strings, as they are exact. Null: there was no row.';
+COMMENT ON COLUMN reconciler_decisions.after IS 'The same as they are since. Null: there is no row any more.';
+
 -- A withdrawal says by itself what it withdraws.
 CREATE OR REPLACE FUNCTION reconciler_record_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -359,6 +381,8 @@ CREATE OR REPLACE TRIGGER reconciler_reopenings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_reopenings EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_moves_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_moves EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_decisions_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_decisions EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_passes_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_passes EXECUTE FUNCTION reconciler_append_only();
 

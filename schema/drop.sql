@@ -11,7 +11,7 @@ DROP FUNCTION IF EXISTS
 DROP TABLE IF EXISTS
     invoice_reminders, invoice_lines, invoices, invoice_number_counters, org_payment_methods, org_billing_config,
     skill_pricing, platform_pricing,
-    reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
+    reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves, reconciler_decisions,
     tenant_suspension_events, tenant_skill_events, tenant_billing_lifecycle, reconciler_passes, reconciler_schema;
 DROP FUNCTION IF EXISTS
     reconciler_derived_state(bigint[]), reconciler_record_deletion(), reconciler_append_only(),

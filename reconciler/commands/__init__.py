@@ -63,4 +63,12 @@ def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
             from reconciler.commands.usage import usage
 
             return usage(flags, **given)
+        case "pricing":
+            from reconciler.commands.pricing import pricing
+
+            return pricing(flags, **given)
+        case "org":
+            from reconciler.commands.pricing import org
+
+            return org(flags, **given)
     raise UsageError(f"there is no command {command}")
