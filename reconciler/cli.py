@@ -60,19 +60,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run = _command(commands, "run", "make one pass: snapshot, compare, write what changed")
     what = run.add_argument_group("this run")
     what.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
-    what.add_argument(
-        "--snapshot",
-        metavar="FILE",
-        nargs="+",
-        help="instead of a cluster: what `kubectl get piecedtenants -A -o json "
-        "--show-managed-fields` (or -o yaml) printed; `-` is stdin; several files or a folder "
-        "are taken oldest first, one pass each",
-    )
-    what.add_argument(
-        "--observed-at",
-        metavar="TIME",
-        help="when a single file was taken, if its name does not tell: RFC 3339, or `now`",
-    )
+    _add_snapshot(what)
     what.add_argument(
         "--detailed-exitcode",
         action="store_true",
@@ -102,6 +90,22 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     _add_output(run, "text", "json", "sql")
     _add_settings(run, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+
+
+def _add_snapshot(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--snapshot",
+        metavar="FILE",
+        nargs="+",
+        help="instead of a cluster: what `kubectl get piecedtenants -A -o json "
+        "--show-managed-fields` (or -o yaml) printed; `-` is stdin; several files or a folder "
+        "are taken oldest first, one pass each",
+    )
+    parser.add_argument(
+        "--observed-at",
+        metavar="TIME",
+        help="when a single file was taken, if its name does not tell: RFC 3339, or `now`",
+    )
 
 
 def _add_loop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -200,6 +204,17 @@ def _add_org(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         change.add_argument(flag, choices=("true", "false"), help=about)
     change.add_argument("--stripe-customer-id", metavar="ID", help="cus_…; an empty one takes it away")
     _add_decision(change)
+    move = _command(
+        actions,
+        "move",
+        "settle a changed org label, in one pass: the lifecycle under the old org ends, the next begins",
+    )
+    move.add_argument("tenant", metavar="TENANT", help="its name")
+    what = move.add_argument_group("this pass")
+    what.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
+    _add_snapshot(what)
+    _add_output(move, "text", "json", "sql")
+    _add_settings(move, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
 
 
 def _add_decision(parser: argparse.ArgumentParser) -> None:

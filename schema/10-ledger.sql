@@ -75,7 +75,7 @@ COMMENT ON COLUMN tenant_billing_lifecycle.tenant_uid IS 'metadata.uid, the tena
 COMMENT ON COLUMN tenant_billing_lifecycle.cluster_uid IS 'The cluster in which it was first seen; null where a file did not name it.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_at IS 'Best known time of its creation; billing counts from here.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_not_before IS 'Earliest time that the creation can have been.';
-COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Where created_at comes from; null: written by the portal.';
+COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Where created_at comes from: creation, or observed where it goes on under another org (reconciler_moves); null: written by the portal.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_observed_at IS 'Instant of the snapshot that first showed it.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_pass_id IS 'The pass that wrote the creation.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_at IS 'Best known time of its deletion; billing counts to here. Null: it lives.';
@@ -315,13 +315,15 @@ BEGIN
     IF portal_key IS NOT NULL THEN
         EXECUTE format('ALTER TABLE tenant_billing_lifecycle DROP CONSTRAINT %I', portal_key);
     END IF;
+    -- Until version 2 nothing but a creation began a lifecycle.
+    ALTER TABLE tenant_billing_lifecycle DROP CONSTRAINT IF EXISTS tenant_billing_lifecycle_begin_is_explained;
     FOR rule IN SELECT * FROM (VALUES
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_pkey', 'PRIMARY KEY (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_ends_after_it_begins', 'CHECK (deleted_at >= created_at)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_end_is_explained',
          'CHECK (deleted_at IS NULL OR (deleted_not_before <= deleted_at AND deleted_time_source IN (''deletion'', ''successor'', ''observed'') AND deleted_at <= deleted_observed_at AND deleted_pass_id IS NOT NULL)) NOT VALID'),
-        ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_begin_is_explained',
-         'CHECK ((created_not_before <= created_at AND created_time_source = ''creation'' AND created_at <= created_observed_at AND created_pass_id IS NOT NULL AND tenant_uid IS NOT NULL) IS TRUE OR (created_not_before IS NULL AND created_time_source IS NULL AND created_observed_at IS NULL AND created_pass_id IS NULL))'),
+        ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_beginning_is_explained',
+         'CHECK ((created_not_before <= created_at AND created_time_source IN (''creation'', ''observed'') AND created_at <= created_observed_at AND created_pass_id IS NOT NULL AND tenant_uid IS NOT NULL) IS TRUE OR (created_not_before IS NULL AND created_time_source IS NULL AND created_observed_at IS NULL AND created_pass_id IS NULL))'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_created_pass_fkey', 'FOREIGN KEY (created_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_deleted_pass_fkey', 'FOREIGN KEY (deleted_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_skill_events', 'tenant_skill_events_kind', 'CHECK (event_kind IN (''enabled'', ''disabled''))'),

@@ -53,10 +53,10 @@ COMMENT ON FUNCTION billing_last_pass(timestamptz) IS 'The last pass that counts
 CREATE OR REPLACE FUNCTION billing_lifecycles(as_of timestamptz DEFAULT NULL)
 RETURNS TABLE (
     lifecycle_id bigint, zitadel_org_id text, tenant_name text, by_portal boolean, created_at timestamptz,
-    deleted_at timestamptz, deleted_not_before timestamptz, moved boolean)
+    created_not_before timestamptz, deleted_at timestamptz, deleted_not_before timestamptz, moved boolean)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT l.id, l.zitadel_org_id, l.tenant_name, l.created_pass_id IS NULL, l.created_at,
-           deletion.deleted_at, deletion.not_before,
+           coalesce(l.created_not_before, l.created_at), deletion.deleted_at, deletion.not_before,
            EXISTS (SELECT FROM reconciler_moves m WHERE m.lifecycle_id = l.id)
     FROM tenant_billing_lifecycle l
     -- The deletion on record, or one that a pass after as_of withdrew.
@@ -93,7 +93,7 @@ RETURNS TABLE (lifecycle_id bigint, skill_key text, span_start timestamptz, span
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 WITH alive AS MATERIALIZED (
     SELECT l.lifecycle_id, l.tenant_name, l.by_portal FROM billing_lifecycles(as_of) l
-    WHERE l.created_at < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
+    WHERE l.created_not_before < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
 ), event AS (
     -- The first rows of all skills, the later ones within the range, and all of the portal's; each with its place among
     -- the rows of its skill, odd where it switches on. Ours have it as their ordinal; the portal's come before, below 0.
@@ -153,13 +153,14 @@ CREATE OR REPLACE FUNCTION billing_tenant_spans(
 RETURNS TABLE (lifecycle_id bigint, span_start timestamptz, span_end timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 WITH alive AS MATERIALIZED (
-    SELECT l.lifecycle_id, l.tenant_name, l.by_portal, greatest(l.created_at, starts_at) AS since,
+    SELECT l.lifecycle_id, l.tenant_name, l.by_portal,
+           greatest(CASE WHEN bound = 'most' THEN l.created_not_before ELSE l.created_at END, starts_at) AS since,
            -- A life of no length holds its instant.
            least(CASE WHEN l.deleted_at IS NOT NULL THEN greatest(
                CASE WHEN bound = 'least' THEN l.deleted_not_before ELSE l.deleted_at END,
                l.created_at + interval '1 microsecond') END, ends_at) AS until
     FROM billing_lifecycles(as_of) l
-    WHERE l.created_at < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
+    WHERE l.created_not_before < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
 ), event AS (
     SELECT e.lifecycle_id, e.ordinal, e.id, e.event_kind = 'resumed' AS is_awake, e.occurred_at,
            billing_time(e.event_kind = 'resumed', e.occurred_at, e.not_before, e.time_source, e.observed_at, bound) AS at

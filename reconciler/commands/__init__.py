@@ -68,6 +68,11 @@ def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
 
             return pricing(flags, **given)
         case "org":
+            if given["action"] == "move":
+                from reconciler.commands.run import run
+
+                del given["action"]
+                return run(flags, move=[given.pop("tenant")], **given)
             from reconciler.commands.pricing import org
 
             return org(flags, **given)

@@ -105,6 +105,7 @@ class History:
                 created_at=since,
                 pass_id=seen.id if seen else None,
                 moved=moved,
+                not_before=self._not_before(since, seen) if seen and moved else None,
             )
             end = self._instant(since, until) if chance.random() < 0.6 else until
             deletions = list(self._deletions(life, end, until)) if end < until else []
@@ -189,9 +190,9 @@ class History:
                     at=at,
                     lifecycle=life.id,
                     ordinal=ordinal,
-                    not_before=at if is_first_sight else not_before,
+                    not_before=life.not_before or at if is_first_sight else not_before,
                     observed_at=seen.observed_at,
-                    source="creation" if is_first_sight else "observed",
+                    source="creation" if is_first_sight and not life.moved else "observed",
                     pass_id=seen.id,
                 )
             )
@@ -272,8 +273,8 @@ def _lifecycles(rows: Rows) -> Sequence[Record]:
             "zitadel_org_id": life.org,
             "tenant_uid": f"uid-{life.id}" if ours else None,
             "created_at": life.created_at,
-            "created_not_before": life.created_at if ours else None,
-            "created_time_source": "creation" if ours else None,
+            "created_not_before": (life.not_before or life.created_at) if ours else None,
+            "created_time_source": ("observed" if life.moved else "creation") if ours else None,
             "created_observed_at": observed.get(life.pass_id or 0),
             "created_pass_id": life.pass_id,
             "deleted_at": deletion.at if deletion else None,

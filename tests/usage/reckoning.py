@@ -62,6 +62,8 @@ class Life:
     """None: the portal wrote it."""
     deletions: Sequence[Deletion] = ()
     moved: bool = False
+    not_before: datetime | None = None
+    """Of the creation; None: it is exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +145,10 @@ class Reckoning:
             skill: [(event, self._time(event)) for event in self.events if event.skill == skill]
             for skill in {event.skill for event in self.events} | {None}
         }
-        self._turns = {life.created_at, *(at for of in self._of.values() for _, at in of)}
+        self._created_at = life.created_at
+        if bound == "most" and life.not_before is not None:
+            self._created_at = life.not_before
+        self._turns = {self._created_at, *(at for of in self._of.values() for _, at in of)}
 
     def is_set_up_in(self, start: date, end: date) -> bool:
         day = self._life.created_at.astimezone(self._zone).date()
@@ -192,7 +197,7 @@ class Reckoning:
         return event.at
 
     def _lives(self, instant: datetime) -> bool:
-        created_at, end = self._life.created_at, None
+        created_at, end = self._created_at, None
         for deletion in self._life.deletions:
             written = deletion.pass_id is None or deletion.pass_id in self._passes
             if written and deletion.withdrawn_by not in self._passes:
