@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check faults histories truth storm constraints clean
+.PHONY: demo test check faults histories truth usage storm constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -33,6 +33,9 @@ truth: $(READY) ## a simulated cluster whose true times are known, against the t
 
 storm: $(READY) ## the watch in a storm of changes, with everything restarted, against the truth
 	$(BIN)/python -m tests.storm $(STORM)
+
+usage: $(READY) ## the usage functions against a slow, obvious reckoning; --measure tells how long they take
+	$(BIN)/python -m tests.usage $(USAGE)
 
 constraints: ## pin everything anew
 	$(PYTHON) -m venv .venv-constraints

@@ -51,6 +51,9 @@ def make_parser() -> argparse.ArgumentParser:
     _add_verify(commands)
     _add_history(commands)
     _add_coverage(commands)
+    _add_usage(commands)
+    _add_pricing(commands)
+    _add_org(commands)
     _add_schema(commands)
     return parser
 
@@ -59,19 +62,7 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     run = _command(commands, "run", "make one pass: snapshot, compare, write what changed")
     what = run.add_argument_group("this run")
     what.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
-    what.add_argument(
-        "--snapshot",
-        metavar="FILE",
-        nargs="+",
-        help="instead of a cluster: what `kubectl get piecedtenants -A -o json "
-        "--show-managed-fields` (or -o yaml) printed; `-` is stdin; several files or a folder "
-        "are taken oldest first, one pass each",
-    )
-    what.add_argument(
-        "--observed-at",
-        metavar="TIME",
-        help="when a single file was taken, if its name does not tell: RFC 3339, or `now`",
-    )
+    _add_snapshot(what)
     what.add_argument(
         "--detailed-exitcode",
         action="store_true",
@@ -101,6 +92,22 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     )
     _add_output(run, "text", "json", "sql")
     _add_settings(run, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+
+
+def _add_snapshot(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--snapshot",
+        metavar="FILE",
+        nargs="+",
+        help="instead of a cluster: what `kubectl get piecedtenants -A -o json "
+        "--show-managed-fields` (or -o yaml) printed; `-` is stdin; several files or a folder "
+        "are taken oldest first, one pass each",
+    )
+    parser.add_argument(
+        "--observed-at",
+        metavar="TIME",
+        help="when a single file was taken, if its name does not tell: RFC 3339, or `now`",
+    )
 
 
 def _add_loop(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -158,6 +165,106 @@ def _add_coverage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     coverage.add_argument("--to", dest="end", metavar="TIME", help="RFC 3339; now")
     _add_output(coverage, "text", "json")
     _add_settings(coverage, options.COVERAGE, options.DATABASE, options.LOGGING)
+
+
+def _add_usage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    usage = _command(commands, "usage", "the billable days that the events add up to")
+    what = usage.add_argument_group("what to count")
+    what.add_argument("--month", metavar="MONTH", help="a calendar month, like 2026-10")
+    what.add_argument(
+        "--from", dest="start", metavar="DAY", help="instead: the first day, and with it --to"
+    )
+    what.add_argument("--to", dest="end", metavar="DAY", help="the day after the last")
+    what.add_argument("--org", metavar="ORG", help="of this organisation only")
+    what.add_argument("--tenant", metavar="TENANT", help="of this tenant only, by name or uid")
+    what.add_argument(
+        "--prices",
+        action="store_true",
+        help="also amounts, at the prices of today; a preview: nothing is invoiced or stored",
+    )
+    what.add_argument(
+        "--bounds",
+        action="store_true",
+        help="also the least and the most days that the intervals of the rows allow",
+    )
+    what.add_argument(
+        "--as-of", metavar="TIME", help="leave out what later passes wrote: RFC 3339, or `now`"
+    )
+    what.add_argument(
+        "--corrections", action="store_true", help="instead: what passes later than --as-of changed"
+    )
+    _add_output(usage, "text", "json", "csv")
+    _add_settings(usage, options.USAGE, options.DATABASE, options.LOGGING)
+
+
+def _add_pricing(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    pricing = _command(commands, "pricing", "the prices of the platform and of the skills")
+    actions = pricing.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_ledger_settings(_command(actions, "show", "print all prices"))
+    change = _command(actions, "set", "change prices of the platform; prints before and after")
+    amounts = change.add_argument_group("prices", "exact: what is finer than the column is refused")
+    for column, about in (
+        ("tenant_monthly_fee_chf", "a tenant and month, without VAT"),
+        ("tenant_setup_fee_chf", "once a lifecycle, without VAT"),
+        ("threema_message_chf", "a message, without VAT"),
+        ("vat_rate_chli", "VAT in percent: 8.10 is 8.1 %%"),
+    ):
+        amounts.add_argument(f"--{column.replace('_', '-')}", metavar="AMOUNT", help=about)
+    _add_decision(change)
+    skill = _command(actions, "skill", "the price of one skill")
+    of_skill = skill.add_subparsers(dest="skill_action", metavar="ACTION", required=True)
+    change = _command(of_skill, "set", "give a skill its price, or another one; prints before and after")
+    change.add_argument("skill", metavar="SKILL", help="an entry of spec.packages")
+    change.add_argument("price", metavar="AMOUNT", help="CHF a billable day and tenant, without VAT")
+    _add_decision(change)
+    remove = _command(of_skill, "remove", "take a skill's price away; prints it")
+    remove.add_argument("skill", metavar="SKILL", help="an entry of spec.packages")
+    _add_decision(remove)
+
+
+def _add_org(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    org = _command(commands, "org", "how organisations are billed")
+    actions = org.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_ledger_settings(_command(actions, "list", "print all organisations"))
+    show = _command(
+        actions, "show", "print one; the first to read it creates its row, with the defaults"
+    )
+    show.add_argument("org", metavar="ORG", help="the Zitadel organisation's id")
+    _add_decision(show)
+    change = _command(actions, "set", "change how one is billed; prints before and after")
+    change.add_argument("org", metavar="ORG", help="the Zitadel organisation's id")
+    for column, about in (
+        ("pay_by_invoice", "by bank transfer, and not by Stripe"),
+        ("auto_invoice_enabled", "invoices are issued without a person looking at them"),
+        ("auto_reminders_enabled", "reminders are sent without a person looking at them"),
+    ):
+        flag = f"--{column.replace('_', '-')}"
+        change.add_argument(flag, choices=("true", "false"), help=about)
+    change.add_argument("--stripe-customer-id", metavar="ID", help="cus_…; an empty one takes it away")
+    _add_decision(change)
+    move = _command(
+        actions,
+        "move",
+        "settle a changed org label, in one pass: the lifecycle under the old org ends, the next begins",
+    )
+    move.add_argument("tenant", metavar="TENANT", help="its name")
+    what = move.add_argument_group("this pass")
+    what.add_argument("--dry-run", action="store_true", help="print the plan and write nothing")
+    _add_snapshot(what)
+    _add_output(move, "text", "json", "sql")
+    _add_settings(move, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+
+
+def _add_decision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--by", metavar="NAME", help="who goes on record for it (default: the OS's user)"
+    )
+    _add_ledger_settings(parser)
+
+
+def _add_ledger_settings(parser: argparse.ArgumentParser) -> None:
+    _add_output(parser, "text", "json")
+    _add_settings(parser, options.DATABASE, options.LOGGING)
 
 
 def _add_schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

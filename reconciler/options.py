@@ -49,6 +49,7 @@ PASS = (
     Option("quarantine_exit", "N", "4", "exit status of a pass that wrote, with tenants quarantined"),
 )
 COVERAGE = (Option("coverage_gap", "TIME", "15m", "how long nobody may look before it counts as a gap"),)
+USAGE = (Option("time_zone", "ZONE", "Europe/Zurich", "whose calendar days are billed"),)
 LOOP = (
     Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),
     Option("jitter", "TIME", "0s", "each pass begins up to so much later, by chance"),
@@ -72,7 +73,7 @@ LOGGING = (
     Option("log_format", "FORMAT", "auto", "text or json; auto: text on a terminal, else json"),
 )
 
-ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *HEALTH, *COVERAGE, *LOGGING)
+ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *HEALTH, *COVERAGE, *USAGE, *LOGGING)
 
 
 def flag(option: Option) -> str:

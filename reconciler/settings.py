@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     live_within: Seconds
     health_port: int | None = Field(ge=0, le=65535)
     coverage_gap: Seconds
+    time_zone: str = Field(min_length=1)
     log_level: str = Field(pattern="^(debug|info|warning|error)$")
     log_format: str = Field(pattern="^(auto|text|json)$")
 

@@ -79,7 +79,7 @@ COMMENT ON COLUMN tenant_billing_lifecycle.tenant_uid IS 'metadata.uid, the tena
 COMMENT ON COLUMN tenant_billing_lifecycle.cluster_uid IS 'The cluster in which it was first seen; null where a file did not name it.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_at IS 'Best known time of its creation; billing counts from here.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_not_before IS 'Earliest time that the creation can have been.';
-COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Where created_at comes from; null: written by the portal.';
+COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Where created_at comes from: creation, or observed where it goes on under another org (reconciler_moves); null: written by the portal.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_observed_at IS 'Instant of the snapshot that first showed it.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_pass_id IS 'The pass that wrote the creation.';
 COMMENT ON COLUMN tenant_billing_lifecycle.recognised_pass_id IS 'The pass that found out the uid of one that the portal began; set by the database.';
@@ -267,6 +267,38 @@ COMMENT ON COLUMN reconciler_reopenings.deleted_time_source IS 'Where it came fr
 COMMENT ON COLUMN reconciler_reopenings.deleted_observed_at IS 'The snapshot in which it showed.';
 COMMENT ON COLUMN reconciler_reopenings.deleted_pass_id IS 'The pass that had recorded it.';
 
+CREATE TABLE IF NOT EXISTS reconciler_moves (
+    pass_id               bigint NOT NULL REFERENCES reconciler_passes (id),
+    lifecycle_id          bigint NOT NULL PRIMARY KEY,
+    previous_lifecycle_id bigint NOT NULL UNIQUE
+);
+COMMENT ON TABLE reconciler_moves IS 'Lifecycles that an operator (org move) let go on under another organisation: the previous one ended where the next began. Append-only.';
+COMMENT ON COLUMN reconciler_moves.pass_id IS 'The pass that did it.';
+COMMENT ON COLUMN reconciler_moves.lifecycle_id IS 'The lifecycle under the new organisation; it costs no second set-up fee.';
+COMMENT ON COLUMN reconciler_moves.previous_lifecycle_id IS 'The lifecycle under the old one.';
+
+-- About prices and organisations, with the reconciler; what the portal or anybody else changes is not on record here.
+CREATE TABLE IF NOT EXISTS reconciler_decisions (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    decided_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    decided_by    text NOT NULL CHECK (decided_by <> ''),
+    database_user text NOT NULL DEFAULT session_user,
+    table_name    text NOT NULL CHECK (table_name IN ('platform_pricing', 'skill_pricing', 'org_billing_config')),
+    subject       text,
+    before        jsonb,
+    after         jsonb,
+    CHECK (before IS NOT NULL OR after IS NOT NULL)
+);
+COMMENT ON TABLE reconciler_decisions IS 'Who changed a price, or how an organisation is billed, when, and from what to what. Append-only.';
+COMMENT ON COLUMN reconciler_decisions.id IS 'Number of the decision.';
+COMMENT ON COLUMN reconciler_decisions.decided_at IS 'When, on the database''s clock.';
+COMMENT ON COLUMN reconciler_decisions.decided_by IS 'Who, by their own account (--by), or the user of their machine.';
+COMMENT ON COLUMN reconciler_decisions.database_user IS 'The role that they connected as.';
+COMMENT ON COLUMN reconciler_decisions.table_name IS 'The table that was changed.';
+COMMENT ON COLUMN reconciler_decisions.subject IS 'The skill or the organisation; null for the platform.';
+COMMENT ON COLUMN reconciler_decisions.before IS 'The columns that changed, as they were; amounts are strings, as they are exact. Null: there was no row.';
+COMMENT ON COLUMN reconciler_decisions.after IS 'The same as they are since. Null: there is no row any more.';
+
 -- A withdrawal says by itself what it withdraws.
 CREATE OR REPLACE FUNCTION reconciler_record_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -294,13 +326,15 @@ BEGIN
     IF portal_key IS NOT NULL THEN
         EXECUTE format('ALTER TABLE tenant_billing_lifecycle DROP CONSTRAINT %I', portal_key);
     END IF;
+    -- Until version 2 nothing but a creation began a lifecycle.
+    ALTER TABLE tenant_billing_lifecycle DROP CONSTRAINT IF EXISTS tenant_billing_lifecycle_begin_is_explained;
     FOR rule IN SELECT * FROM (VALUES
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_pkey', 'PRIMARY KEY (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_ends_after_it_begins', 'CHECK (deleted_at >= created_at)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_end_is_explained',
          'CHECK (deleted_at IS NULL OR (deleted_not_before <= deleted_at AND deleted_time_source IN (''deletion'', ''successor'', ''observed'') AND deleted_at <= deleted_observed_at AND deleted_pass_id IS NOT NULL)) NOT VALID'),
-        ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_begin_is_explained',
-         'CHECK ((created_not_before <= created_at AND created_time_source = ''creation'' AND created_at <= created_observed_at AND created_pass_id IS NOT NULL AND tenant_uid IS NOT NULL) IS TRUE OR (created_not_before IS NULL AND created_time_source IS NULL AND created_observed_at IS NULL AND created_pass_id IS NULL))'),
+        ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_beginning_is_explained',
+         'CHECK ((created_not_before <= created_at AND created_time_source IN (''creation'', ''observed'') AND created_at <= created_observed_at AND created_pass_id IS NOT NULL AND tenant_uid IS NOT NULL) IS TRUE OR (created_not_before IS NULL AND created_time_source IS NULL AND created_observed_at IS NULL AND created_pass_id IS NULL))'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_created_pass_fkey', 'FOREIGN KEY (created_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_deleted_pass_fkey', 'FOREIGN KEY (deleted_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_recognised_pass_fkey', 'FOREIGN KEY (recognised_pass_id) REFERENCES reconciler_passes (id)'),
@@ -325,6 +359,8 @@ BEGIN
         ('tenant_suspension_events', 'tenant_suspension_events_pass_fkey', 'FOREIGN KEY (pass_id) REFERENCES reconciler_passes (id)'),
         ('reconciler_rebindings', 'reconciler_rebindings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_reopenings', 'reconciler_reopenings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
+        ('reconciler_moves', 'reconciler_moves_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
+        ('reconciler_moves', 'reconciler_moves_previous_fkey', 'FOREIGN KEY (previous_lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_state', 'reconciler_state_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)')
     ) AS r (tab, name, definition) LOOP
         IF NOT EXISTS (SELECT FROM pg_constraint WHERE conrelid = rule.tab::regclass AND conname = rule.name) THEN
@@ -360,6 +396,10 @@ CREATE OR REPLACE TRIGGER reconciler_rebindings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_rebindings EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_reopenings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_reopenings EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_moves_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_moves EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_decisions_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_decisions EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_passes_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_passes EXECUTE FUNCTION reconciler_append_only();
 

@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from reconciler import cli, commands, errors, options
 from reconciler.commands import reporting, verify
 from reconciler.core.verify import RULES
 from reconciler.ledger import schema
+from tests.command_line.snapshots import apply
+from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -142,6 +145,29 @@ def test_the_rollback_in_the_readme_is_the_one_that_drop_runs() -> None:
     drop = (ROOT / "schema" / "drop.sql").read_text(encoding="utf-8")
     assert drop == schema.drop_statements()
     assert drop.strip() in [block.strip() for block in blocks]
+
+
+def library_names() -> list[str]:
+    """Every name of ours that the section on the library says in full: `reconciler.passes.run_pass`."""
+    names = re.findall(r"`(reconciler(?:\.\w+)+)", section("As a library"))
+    return sorted({*names})
+
+
+@pytest.mark.parametrize("name", library_names())
+def test_what_can_be_imported_as_the_readme_says_is_there_and_documented(name: str) -> None:
+    module, _, attribute = name.rpartition(".")
+    parent = import_module(module)
+    found = getattr(parent, attribute, None) or import_module(name)
+    assert found.__doc__
+
+
+def test_the_lines_of_the_library_run_as_they_stand(
+    ledger_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (lines,) = re.findall(r"^```python\n(.*?)^```", section("As a library"), re.MULTILINE | re.DOTALL)
+    apply(ledger_url, *sorted(SAMPLES.glob("*.json")))
+    exec(compile(lines, "README.md", "exec"), {"url": ledger_url})  # noqa: S102 - our own
+    assert "320815470900000001 bergbahn-arosa monthly-fee 4 0.00\n" in capsys.readouterr().out
 
 
 def test_every_link_to_a_file_leads_to_one() -> None:

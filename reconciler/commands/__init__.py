@@ -63,4 +63,21 @@ def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
             from reconciler.commands.verify import verify
 
             return verify(flags, **given)
+        case "usage":
+            from reconciler.commands.usage import usage
+
+            return usage(flags, **given)
+        case "pricing":
+            from reconciler.commands.pricing import pricing
+
+            return pricing(flags, **given)
+        case "org":
+            if given["action"] == "move":
+                from reconciler.commands.run import run
+
+                del given["action"]
+                return run(flags, move=[given.pop("tenant")], **given)
+            from reconciler.commands.pricing import org
+
+            return org(flags, **given)
     raise UsageError(f"there is no command {command}")

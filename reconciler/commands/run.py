@@ -36,6 +36,7 @@ def run(
     adopt_cluster: bool = False,
     rebind: bool = False,
     reopen: Sequence[str] = (),
+    move: Sequence[str] = (),
 ) -> int:
     """Makes the passes and prints each. Raises ReconcilerError."""
     settings = load(flags)
@@ -44,10 +45,11 @@ def run(
     if detailed_exitcode and not dry_run:
         raise UsageError("--detailed-exitcode tells what a --dry-run found; give both")
     sources = _sources(settings, snapshot, observed_at, progress)
-    if reopen and len(sources) > 1:
-        raise UsageError("--reopen decides about one snapshot, not about several")
+    if len(sources) > 1 and (reopen or move):
+        decision = "--reopen" if reopen else "org move"
+        raise UsageError(f"{decision} decides about one snapshot, not about several")
     allowed = limits(settings, allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
-    decisions = Decisions(rebind=rebind, reopen=frozenset(reopen))
+    decisions = Decisions(rebind=rebind, reopen=frozenset(reopen), move=frozenset(move))
     statuses = []
     planned = False
     with open_database(settings) as database:

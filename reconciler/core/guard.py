@@ -82,7 +82,9 @@ def is_news(snapshot: Snapshot, known: KnownState) -> bool:
 def spare(plan: Plan, known: KnownState) -> Plan:
     """Deletes nothing where some resource tells neither its uid nor its name: it may be anyone."""
     if any(one.uid is None and one.name is None for one in plan.snapshot.unreadable):
-        return _without(plan, known, lambda change: change.ends)
+        # Who moved to another org is there.
+        moved = {change.lifecycle.name for change in plan.changes if change.moved_from is not None}
+        return _without(plan, known, lambda change: change.ends and change.lifecycle.name not in moved)
     return plan
 
 

@@ -12,8 +12,9 @@ A tenant is absent, live or gone. All transitions, and no others:
 | gone (uid) | that uid, deletion committed  | nothing                                              |
 | gone (uid) | that uid, alive               | quarantined: only an operator withdraws a deletion   |
 
-An operator may decide two of them otherwise, once: `rebind` lets the old lifecycle go on under the
-successor's uid, `reopen` withdraws a deletion; then the tenant is known as live.
+An operator may decide otherwise, once: `rebind` lets the old lifecycle go on under the successor's uid,
+`reopen` withdraws a deletion; then the tenant is known as live. `move` settles a changed org: the
+lifecycle ends under the old one, and in the same instant the next begins under the new one.
 
 No I/O, no clock: a plan is a value, and the same snapshot and state give the same plan.
 """
@@ -71,6 +72,8 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     """It ends although no deletion was ever seen, only absence."""
     after_uid: str | None = None
     """The predecessor of the same name, without whose end this one cannot begin."""
+    moved_from: Lifecycle | None = None
+    """The lifecycle of the same tenant that ends, under the org that paid until now."""
 
 
 class Decisions(Struct, frozen=True, kw_only=True):
@@ -78,6 +81,8 @@ class Decisions(Struct, frozen=True, kw_only=True):
 
     rebind: bool = False
     reopen: frozenset[str] = frozenset()
+    """Names of tenants."""
+    move: frozenset[str] = frozenset()
     """Names of tenants."""
 
 
@@ -109,10 +114,10 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
     """The difference between what the snapshot shows and what the ledger knows.
 
     Raises SnapshotError where a uid or a name stands twice: that is no state of a cluster; and
-    Refused where there is nothing to reopen.
+    Refused where there is nothing to reopen or to move.
     """
     _check_identities(snapshot)
-    _check_reopenings(snapshot, known, decisions)
+    _check_decisions(snapshot, known, decisions)
     snapshot = _placed(snapshot, known)
     changes: list[Change] = []
     quarantined = list(snapshot.unreadable)
@@ -139,13 +144,15 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
                 ours = unseen.get(tenant.name)
         elif ours is None and tenant.name in decisions.reopen and tenant.name not in unseen:
             ours = known.gone[tenant.uid] if tenant.deleted_at is None else None
-        if ours is not None and (problem := _undecided(ours, tenant)):
+        if ours is not None and (problem := _undecided(ours, tenant, decisions)):
             set_aside(tenant, problem)
             if ours.name in unseen:
                 leave(ours)
         elif ours is not None:
             unseen.pop(ours.name, None)
-            if tenant.deleted_at is not None:
+            if _is_moved(ours, tenant):
+                changes.extend(_moved(ours, tenant, snapshot, known))
+            elif tenant.deleted_at is not None:
                 changes.append(_ended(ours, snapshot, known, tenant=tenant))
             else:
                 changes.extend(_continued(ours, tenant, snapshot, known))
@@ -299,6 +306,30 @@ def _ended(
     )
 
 
+def _moved(
+    lifecycle: Lifecycle, tenant: Tenant, snapshot: Snapshot, known: KnownState
+) -> Sequence[Change]:
+    """The end under the old org and, unless the tenant has ended too, the beginning under the new one.
+
+    A label leaves no evidence: it changed between the two snapshots, and what is on goes on.
+    """
+    ending = _ended(lifecycle, snapshot, known, tenant=tenant)
+    if tenant.deleted_at is not None:
+        return (ending,)
+    at = ending.rows[-1].at
+    rows = [Row(Kind.CREATED, at), *(Row(Kind.ENABLED, at, skill) for skill in tenant.skills)]
+    if tenant.suspended:
+        rows.append(Row(Kind.SUSPENDED, at))
+    begun = _begun(tenant, snapshot, lifecycle)
+    beginning = replace(
+        begun,
+        lifecycle=replace(begun.lifecycle, created_at=at.occurred_at),
+        rows=tuple(rows),
+        moved_from=lifecycle,
+    )
+    return ending, beginning
+
+
 def _suspension(tenant: Tenant, since: datetime, until: datetime) -> Moment:
     """When the operator noted it down; unless spec was changed later: then that is of an earlier one."""
     noted, changed = tenant.suspended_at, tenant.evidence.suspend
@@ -321,16 +352,23 @@ def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:
     return max(known.listed_at, lifecycle.settled_at or known.listed_at)
 
 
-def _undecided(lifecycle: Lifecycle, tenant: Tenant) -> str | None:
+def _is_moved(lifecycle: Lifecycle, tenant: Tenant) -> bool:
+    """Whether only its org changed."""
+    return lifecycle.org != tenant.org and lifecycle.name == tenant.name
+
+
+def _undecided(lifecycle: Lifecycle, tenant: Tenant, decisions: Decisions) -> str | None:
     """Why this known tenant waits for an operator, if it does."""
-    if lifecycle.org != tenant.org:
+    if lifecycle.org != tenant.org and not (
+        _is_moved(lifecycle, tenant) and tenant.name in decisions.move
+    ):
         return f"metadata.labels: the org changed from {lifecycle.org} to {tenant.org}"
     if lifecycle.name != tenant.name:
         return f"metadata.name: the ledger knows this uid as {lifecycle.name}"
     return None
 
 
-def _check_reopenings(snapshot: Snapshot, known: KnownState, decisions: Decisions) -> None:
+def _check_decisions(snapshot: Snapshot, known: KnownState, decisions: Decisions) -> None:
     closed = {
         tenant.name
         for tenant in snapshot.tenants
@@ -340,6 +378,17 @@ def _check_reopenings(snapshot: Snapshot, known: KnownState, decisions: Decision
         raise Refused(
             f"--reopen {shown(name)}: no tenant of that name lives in the snapshot and is held for "
             "deleted by the ledger; nothing was written"
+        )
+    moved = {
+        tenant.name
+        for tenant in snapshot.tenants
+        if (ours := known.live.get(tenant.uid) or known.adopted.get(tenant.name))
+        and _is_moved(ours, tenant)
+    }
+    for name in sorted(decisions.move - moved):
+        raise Refused(
+            f"org move {shown(name)}: no tenant of that name is in the snapshot under another org than "
+            "in the ledger; nothing was written"
         )
 
 

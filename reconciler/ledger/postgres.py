@@ -113,7 +113,7 @@ class Transaction:
 class Database:
     """One database, connected to anew for each transaction that finds no usable connection."""
 
-    def __init__(self, url: str, *, connect_timeout: float, lock_timeout: float) -> None:
+    def __init__(self, url: str, *, connect_timeout: float = 10, lock_timeout: float = 60) -> None:
         self._where = _parts(url)
         self._url = url
         self._connect_timeout = max(2, round(connect_timeout))

@@ -16,6 +16,7 @@ from reconciler.ledger.writing import (
     column_type,
     ended,
     lifecycles,
+    moves,
     outdated,
     pass_record,
     rebindings,
@@ -74,7 +75,7 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
         )
     for id_ in outdated(plan, numbers):
         yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"
-    for make in (lifecycles, skill_events, suspension_events, state):
+    for make in (lifecycles, moves, skill_events, suspension_events, state):
         yield from _inserts(make(plan, numbers))
     yield "COMMIT;"
 

@@ -20,6 +20,7 @@ SWITCHED_ON: Final = (Kind.ENABLED, Kind.SUSPENDED)
 type_of: Final[Mapping[str, str]] = {
     "id": "int8",
     "lifecycle_id": "int8",
+    "previous_lifecycle_id": "int8",
     "pass_id": "int8",
     "created_pass_id": "int8",
     "deleted_pass_id": "int8",
@@ -196,6 +197,19 @@ def reopenings(plan: Plan, numbers: Numbers) -> Table:
     )
 
 
+def moves(plan: Plan, numbers: Numbers) -> Table:
+    """The record that a lifecycle goes on under another org: it costs no second set-up fee."""
+    return Table(
+        "reconciler_moves",
+        ("pass_id", "lifecycle_id", "previous_lifecycle_id"),
+        (
+            (numbers.pass_id, numbers.lifecycle_id(change), change.moved_from.id)
+            for change in plan.changes
+            if change.moved_from is not None
+        ),
+    )
+
+
 def outdated(plan: Plan, numbers: Numbers) -> Iterator[Any]:
     """The lifecycles whose row in reconciler_state is replaced or removed."""
     return (numbers.lifecycle_id(change) for change in plan.changes if not change.begins)
@@ -306,7 +320,7 @@ def write(transaction: Transaction, plan: Plan) -> Written:
         transaction.execute(_END, pass_id, *map(list, zip(*ends, strict=True)))
     if old := list(outdated(plan, numbers)):
         transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", old)
-    for make in (lifecycles, skill_events, suspension_events, state):
+    for make in (lifecycles, moves, skill_events, suspension_events, state):
         _copy(transaction, make(plan, numbers))
     if len(plan.changes) > _MANY:
         # The digest of its rows takes a while, in which no commit should be under way.

@@ -73,9 +73,9 @@ def summary(plan: Plan, *, dry_run: bool) -> str:
     said = [f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind]]
     rebound = sum(change.rebound_from is not None for change in plan.changes)
     reopened = sum(change.reopened for change in plan.changes)
-    said += [
-        f"{number} {what}" for number, what in ((rebound, "rebound"), (reopened, "reopened")) if number
-    ]
+    moved = sum(change.moved_from is not None for change in plan.changes)
+    decided = ((rebound, "rebound"), (reopened, "reopened"), (moved, "moved to another org"))
+    said += [f"{number} {what}" for number, what in decided if number]
     if plan.quarantined:
         said.append(f"{len(plan.quarantined)} quarantined")
     if plan.held:

@@ -46,6 +46,9 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
             yield f"  {name}  goes on under uid {uid}"
         if change.reopened:
             yield f"  {name}  its deletion is withdrawn"
+        if change.moved_from is not None:
+            orgs = f"from org {clean(change.moved_from.org)} to {clean(change.lifecycle.org)}"
+            yield f"  {name}  moved {orgs}"
     if len(changed) > len(shown):
         yield f"  … and {len(changed) - len(shown)} more tenants; --output json shows them all"
     for one in plan.quarantined:

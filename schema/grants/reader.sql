@@ -1,6 +1,6 @@
 -- reader: dry runs, and whatever only reads the ledger. Not invoices, and not how anyone pays.
 GRANT SELECT ON
-    reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings,
+    reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
     reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events,
-    platform_pricing, skill_pricing, org_billing_config
+    platform_pricing, skill_pricing, org_billing_config, reconciler_decisions
 TO {role};

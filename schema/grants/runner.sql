@@ -1,10 +1,10 @@
 -- runner: passes. It adds events and never changes one, makes no tables, and reads no way of payment.
 GRANT SELECT ON
-    reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings,
+    reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
     reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
 TO {role};
 GRANT INSERT ON
-    reconciler_passes, reconciler_rebindings, reconciler_reopenings,
+    reconciler_passes, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
     tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
 TO {role};
 GRANT UPDATE (tenant_uid, cluster_uid, deleted_at, deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id)

@@ -1,12 +1,14 @@
 """What an operator may decide once: rebind, reopen, allow deletions, adopt a cluster."""
 
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.command_line.snapshots import Json, kubectl_list, snapshot, tenant, write
+from tests.command_line.snapshots import Json, kubectl_list, psql, snapshot, tenant, write
 from tests.conftest import Command, Ran
 
 Ledger = psycopg.Connection[Any]
@@ -98,6 +100,125 @@ def test_an_end_is_withdrawn_only_with_a_reopening_on_record(
     del run, deleted
     with pytest.raises(psycopg.errors.RestrictViolation, match="has ended"):
         ledger.execute("UPDATE tenant_billing_lifecycle SET deleted_at = NULL WHERE tenant_name = 'bea'")
+
+
+# A changed org ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def move(command: Command, tmp_path: Path) -> Any:
+    """`org move` in a pass over tenants, on a day of December."""
+
+    def move(day: int, name: str, *tenants: Json, flags: str = "--output json") -> Ran:
+        file = snapshot(tmp_path, f"202612{day:02}T000000Z", *tenants)
+        return command("org", "move", name, "--snapshot", file, *flags.split())
+
+    return move
+
+
+BEFORE = [
+    tenant("ada", "mail"),
+    tenant("bea", "mail", "wiki", created="2026-12-01T00:00:00Z", suspend=True),
+]
+AFTER = [
+    BEFORE[0],
+    tenant("bea", "mail", "wiki", created="2026-12-01T00:00:00Z", suspend=True, org="org-2"),
+]
+
+
+@pytest.fixture
+def relabelled(run: Any) -> None:
+    """The ledger knows bea under her old org, and the cluster has her under another one."""
+    run(1, *BEFORE)
+    ran = run(2, *AFTER)
+    assert (ran.status, rows(ran)) == (4, [])
+
+
+@pytest.mark.usefixtures("relabelled")
+def test_a_moved_tenant_ends_under_its_old_org_and_begins_under_the_new_one(
+    run: Any, move: Any, ledger: Ledger
+) -> None:
+    ran = move(3, "bea", *AFTER)
+
+    assert ran.status == 0, ran.err
+    assert [(row["kind"], row["zitadelOrgId"], row["skillId"]) for row in ran.report["rows"]] == [
+        ("deleted", "org-1", None),
+        ("created", "org-2", None),
+        ("enabled", "org-2", "mail"),
+        ("enabled", "org-2", "wiki"),
+        ("suspended", "org-2", None),
+    ]
+    # Since the last pass that could read her.
+    times = {(row["notBefore"], row["occurredAt"], row["timeSource"]) for row in ran.report["rows"]}
+    assert times == {("2026-12-01T00:00:00Z", "2026-12-03T00:00:00Z", "observed")}
+    assert ledger.execute(
+        "SELECT old.tenant_uid = next.tenant_uid, old.deleted_at = next.created_at, next.deleted_at,"
+        " m.pass_id"
+        " FROM reconciler_moves m JOIN tenant_billing_lifecycle next ON next.id = m.lifecycle_id"
+        " JOIN tenant_billing_lifecycle old ON old.id = m.previous_lifecycle_id"
+    ).fetchall() == [(True, True, None, 3)]
+    # From there on as ever.
+    assert rows(run(4, *AFTER)) == []
+    changed = tenant("bea", "mail", created="2026-12-01T00:00:00Z", org="org-2")
+    assert rows(run(5, AFTER[0], changed)) == [("disabled", "bea", "wiki"), ("resumed", "bea", None)]
+    assert rows(run(6, AFTER[0])) == [("deleted", "bea", None)]
+    assert rows(run(7, AFTER[0], changed, flags="--reopen bea")) == []
+    assert (
+        ledger.execute(
+            "SELECT * FROM reconciler_derived_state() EXCEPT "
+            "SELECT lifecycle_id, skills, suspended, changed_at FROM reconciler_state"
+        ).fetchall()
+        == []
+    )
+
+
+@pytest.mark.usefixtures("relabelled")
+def test_a_moved_tenant_is_billed_no_second_set_up_fee(command: Command, run: Any, move: Any) -> None:
+    move(3, "bea", *AFTER)
+    run(5, *AFTER)
+    lines = json.loads(command("usage", "--month", "2026-12", "--tenant", "bea", "--output", "json").out)
+    assert [(line["zitadelOrgId"], line["item"]) for line in lines["lines"]] == [("org-1", "set-up-fee")]
+
+
+@pytest.mark.usefixtures("relabelled")
+def test_a_dry_move_writes_nothing_and_its_script_does_the_same(
+    move: Any, ledger: Ledger, command: Command, ledger_url: str, tmp_path: Path
+) -> None:
+    dry = move(3, "bea", *AFTER, flags="--dry-run --output json")
+    assert (dry.status, dry.report["lifecycleInserted"], dry.report["lifecycleDeleted"]) == (0, 1, 1)
+    assert ledger.execute("SELECT FROM reconciler_moves").fetchall() == []
+    script = tmp_path / "move.sql"
+    script.write_text(move(3, "bea", *AFTER, flags="--dry-run --output sql").out, encoding="utf-8")
+    subprocess.run([psql(), "-X", "-q", "-o", "/dev/null", "-f", script, ledger_url], check=True)
+    moved = ledger.execute("SELECT lifecycle_id, previous_lifecycle_id FROM reconciler_moves").fetchall()
+    assert moved == [(3, 2)]
+    again = command(
+        "run", "--snapshot", snapshot(tmp_path, "20261204T000000Z", *AFTER), "--output", "json"
+    )
+    assert (again.status, rows(again)) == (0, [])
+
+
+@pytest.mark.usefixtures("relabelled")
+def test_a_person_is_told_of_the_move(move: Any) -> None:
+    assert "moved from org org-1 to org-2" in move(3, "bea", *AFTER, flags="").out
+
+
+@pytest.mark.usefixtures("relabelled")
+@pytest.mark.parametrize(("name", "tenants"), [("ada", AFTER), ("bea", BEFORE), ("nobody", AFTER)])
+def test_there_is_nothing_to_move_where_the_org_is_the_same(
+    move: Any, ledger: Ledger, name: str, tenants: list[Json]
+) -> None:
+    ran = move(3, name, *tenants)
+    assert (ran.status, ran.out) == (3, "")
+    assert f'org move "{name}"' in ran.err
+    assert ledger.execute("SELECT count(*) FROM reconciler_passes").fetchall() == [(2,)]
+
+
+def test_a_move_decides_about_one_snapshot(command: Command, tmp_path: Path) -> None:
+    files = [snapshot(tmp_path, f"2026120{day}T000000Z", *AFTER) for day in (1, 2)]
+    ran = command("org", "move", "bea", "--snapshot", *files)
+    assert ran.status == 2
+    assert "org move" in ran.err
 
 
 @pytest.mark.parametrize(("allowed", "status"), [(2, 3), (3, 0)])

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from reconciler.core.evidence import Evidence
 from reconciler.core.kept import outcome
 from reconciler.core.plan import Decisions, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Tenant, Unreadable
+from reconciler.core.times import Moment, TimeSource
 from reconciler.errors import Refused, SnapshotError
 from tests.core.examples import P, S, at, known, lifecycle, said, snapshot, tenant, unreadable
 
@@ -250,6 +252,34 @@ DECISIONS = {
         Decisions(reopen=frozenset({"aare"})),
         Case(["B"], [tenant("B", "aare", "mail")], ["aare/B enabled mail"]),
     ),
+    "a tenant that is moved ends under its old org and begins under the new one": (
+        Decisions(move=frozenset({"aare"})),
+        Case(
+            [lifecycle("A", "aare", "mail", "wiki", suspended=True)],
+            [tenant("A", "aare", "mail", "chat", org="org-2", suspended=True)],
+            [
+                *("aare/A deleted", "aare/A created"),
+                *("aare/A enabled chat", "aare/A enabled mail", "aare/A suspended"),
+            ],
+        ),
+    ),
+    "a moved tenant whose deletion is committed ends and does not begin again": (
+        Decisions(move=frozenset({"aare"})),
+        Case([lifecycle("A")], [tenant("A", org="org-2", deleted=GONE_BY)], ["aare/A deleted"]),
+    ),
+    "the portal's tenant is recognised and moved": (
+        Decisions(move=frozenset({"aare"})),
+        Case([lifecycle(None)], [tenant("A", org="org-2")], ["aare/A deleted", "aare/A created"]),
+    ),
+    "another tenant is not moved with it": (
+        Decisions(move=frozenset({"aare"})),
+        Case(
+            [lifecycle("A"), lifecycle("B", "birs")],
+            [tenant("A", org="org-2"), tenant("B", "birs", org="org-2")],
+            ["aare/A deleted", "aare/A created"],
+            ["birs metadata.labels"],
+        ),
+    ),
     "another tenant is not reopened with it": (
         Decisions(reopen=frozenset({"birs"})),
         Case(["A", "C"], [tenant("A", "birs"), tenant("C", "cher")], [], ["cher metadata.uid"]),
@@ -268,6 +298,36 @@ def test_an_operator_may_decide_otherwise_once(decisions: Decisions, case: Case)
     again = plan(snapshot(case.snapshot), outcome(planned, before), Decisions(rebind=decisions.rebind))
     assert again.changes == ()
     assert again.quarantined == planned.quarantined
+
+
+def test_a_moved_tenant_begins_in_the_instant_in_which_it_ended() -> None:
+    """A label leaves no evidence, so that is the snapshot's; and it can have been as early as P."""
+    before = known([lifecycle("A", "aare", "mail")])
+    noted = Evidence(packages=at(20), suspend=at(20))
+    shown = snapshot([tenant("A", "aare", "mail", org="org-2", suspended=True, evidence=noted)])
+    ended, begun = plan(shown, before, Decisions(move=frozenset({"aare"}))).changes
+    moments = {row.at for change in (ended, begun) for row in change.rows}
+    assert moments == {Moment(S, P, TimeSource.OBSERVED)}
+    assert (ended.lifecycle.org, begun.lifecycle.org) == ("org-1", "org-2")
+    assert (begun.lifecycle.created_at, begun.moved_from) == (S, before.live["A"])
+    assert not ended.weak
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case([], [tenant("A")]),
+        Case([lifecycle("A")], [tenant("A")]),
+        Case([lifecycle("A")], []),
+        Case([lifecycle("A")], [tenant("B", org="org-2")]),
+        Case(["A"], [tenant("A", org="org-2")]),
+        Case([lifecycle("A", "birs")], [tenant("A", org="org-2")]),
+    ],
+    ids=["never known", "the same org", "absent", "another uid", "gone", "another name"],
+)
+def test_who_is_not_live_under_another_org_cannot_be_moved(case: Case) -> None:
+    with pytest.raises(Refused, match="org move"):
+        plan(snapshot(case.snapshot), state(case), Decisions(move=frozenset({"aare"})))
 
 
 def known_as_named(case: Case) -> KnownState:

@@ -156,6 +156,23 @@ def test_the_portals_rows_may_be_told_like_all_others(portal: Command) -> None:
     assert told.count("written by the portal") == 3  # her creation, and twice the same skill
 
 
+def test_a_tenant_of_the_portal_may_be_moved_to_another_org(portal: Command, database: str) -> None:
+    moved = (*SAME[:2], tenant("cleo", suspend=True, created="2026-01-03T00:00:00Z", org="org-2"))
+    assert run(portal, 1, *moved).status == 4
+    file = snapshot(portal.folder, "20260202T000000Z", *moved)
+    ran = portal("org", "move", "cleo", "--snapshot", file, "--output", "json")
+    assert (ran.status, kinds(ran)) == (
+        0,
+        [("deleted", "cleo", None), ("created", "cleo", None), ("suspended", "cleo", None)],
+    )
+    assert kinds(run(portal, 3, *moved)) == []
+    with psycopg.connect(database) as connection:
+        assert connection.execute(
+            "SELECT zitadel_org_id, tenant_uid, deleted_at IS NULL FROM tenant_billing_lifecycle "
+            "WHERE tenant_name = 'cleo' ORDER BY id"
+        ).fetchall() == [("org-1", "uid-of-cleo", False), ("org-2", "uid-of-cleo", True)]
+
+
 def test_after_the_adoption_nobody_writes_like_the_portal(portal: Command, database: str) -> None:
     run(portal, 1, *SAME)
     with (

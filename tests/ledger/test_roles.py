@@ -89,6 +89,38 @@ def test_a_role_may_not(kind: str, statement: str, ledger_url: str, roles: dict[
         connection.execute(statement)
 
 
+def test_the_reader_counts_the_days_and_sees_the_prices(
+    command: Command, ledger_url: str, roles: dict[str, str], tmp_path: Path
+) -> None:
+    command("run", "--snapshot", snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail")))
+    url = acting_as(ledger_url, roles["reader"])
+    for arguments in (
+        ("usage", "--month", "2026-11", "--prices", "--bounds", "--as-of", "now"),
+        ("pricing", "show"),
+        ("org", "list"),
+    ):
+        ran = command(*arguments, RECONCILER_DATABASE_URL=url)
+        assert (ran.status, ran.err) == (0, "")
+    assert command("pricing", "set", "--vat-rate-chli", "1", RECONCILER_DATABASE_URL=url).status == 1
+
+
+def test_the_operator_s_decisions_are_on_record_with_the_role(
+    command: Command, ledger: Ledger, ledger_url: str, roles: dict[str, str]
+) -> None:
+    url = acting_as(ledger_url, roles["operator"])
+    for arguments in (
+        ("pricing", "set", "--tenant-monthly-fee-chf", "49"),
+        ("pricing", "skill", "set", "mail", "0.5"),
+        ("pricing", "skill", "remove", "mail"),
+        ("org", "show", "org-1"),
+        ("org", "set", "org-1", "--pay-by-invoice", "true"),
+    ):
+        ran = command(*arguments, RECONCILER_DATABASE_URL=url)
+        assert (ran.status, ran.err) == (0, "")
+    found = ledger.execute("SELECT database_user, count(*) FROM reconciler_decisions GROUP BY 1")
+    assert found.fetchall() == [(roles["operator"], 5)]
+
+
 def test_the_operator_sets_prices(ledger_url: str, roles: dict[str, str]) -> None:
     with psycopg.connect(acting_as(ledger_url, roles["operator"])) as connection:
         connection.execute("UPDATE platform_pricing SET tenant_monthly_fee_chf = 49")

@@ -158,6 +158,41 @@ def test_several_first_runs_at_once_make_one_schema_and_one_backfill(
         assert row_counts(connection)["reconciler_passes"] == 3
 
 
+BACK_TO_VERSION_1 = """
+DROP TABLE reconciler_moves, reconciler_decisions;
+DROP INDEX tenant_skill_events_first, tenant_skill_events_later, tenant_skill_events_time,
+    tenant_suspension_events_lifecycle, tenant_suspension_events_time;
+ALTER TABLE tenant_billing_lifecycle DROP CONSTRAINT tenant_billing_lifecycle_beginning_is_explained,
+    ADD CONSTRAINT tenant_billing_lifecycle_begin_is_explained CHECK (created_time_source = 'creation');
+UPDATE reconciler_schema SET version = 1;
+"""
+
+
+def test_a_schema_of_version_1_is_brought_up_to_date_by_the_next_pass(
+    command: Command, ledger: Connection, ledger_url: str
+) -> None:
+    def shape() -> list[tuple[Any, ...]]:
+        return [row for row in catalog(ledger_url) if row[0] != "comment"]
+
+    apply(ledger_url, FIRST)
+    before = shape()
+    drop = (Path(__file__).parents[2] / "schema" / "drop.sql").read_text(encoding="utf-8")
+    (of_usage,) = (part for part in drop.split(";") if "billing_usage" in part)
+    ledger.execute(of_usage.encode())
+    ledger.execute(BACK_TO_VERSION_1.encode())
+    assert len(shape()) < len(before)
+
+    done = command("run", "--snapshot", SECOND)
+
+    assert done.status == 0, done.err
+    assert "version 2" in done.err
+    assert shape() == before
+    versions = ledger.execute("SELECT version FROM reconciler_schema ORDER BY 1").fetchall()
+    assert versions == [(1,), (2,)]
+    usage = command("usage", "--month", "2026-11", "--output", "json")
+    assert usage.report["lastPass"] == 2
+
+
 def test_a_schema_newer_than_the_program_is_left_alone(command: Command, ledger: Connection) -> None:
     ledger.execute("INSERT INTO reconciler_schema (version) VALUES (1000)")
     for arguments in (("run", "--snapshot", FIRST), ("run", "--dry-run", "--snapshot", FIRST)):

@@ -1,0 +1,89 @@
+"""`reconciler pricing` and `reconciler org`: prices, and how each organisation is billed."""
+
+import getpass
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from reconciler.commands.reporting import print_bytes, print_lines
+from reconciler.commands.wiring import open_database, set_up_logging
+from reconciler.errors import UsageError
+from reconciler.ledger import decisions
+from reconciler.output.decisions import (
+    decision_json,
+    decision_text,
+    posture_json,
+    posture_text,
+    postures_json,
+    postures_text,
+    prices_json,
+    prices_text,
+)
+from reconciler.settings import load
+
+
+def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int:
+    """Shows prices, or changes some. Raises ReconcilerError."""
+    settings = load(flags)
+    set_up_logging(settings)
+    by = given.pop("by", None) or _os_user()
+    with open_database(settings) as database:
+        if action == "show":
+            found = decisions.prices(database)
+            _print(output, prices_json(found), prices_text(found))
+            return 0
+        if action == "set":
+            if not given:
+                raise UsageError(
+                    "nothing to set: name a price; `reconciler pricing set --help` has them"
+                )
+            decision = decisions.set_prices(database, given, by)
+        elif given["skill_action"] == "set":
+            decision = decisions.set_skill_price(database, given["skill"], given["price"], by)
+        else:
+            decision = decisions.remove_skill_price(database, given["skill"], by)
+    _print(output, decision_json(decision), decision_text(decision))
+    return 0
+
+
+def org(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int:
+    """Shows how organisations are billed, or changes it. Raises ReconcilerError."""
+    settings = load(flags)
+    set_up_logging(settings)
+    by = given.pop("by", None) or _os_user()
+    with open_database(settings) as database:
+        if action == "list":
+            found = decisions.postures(database)
+            _print(output, postures_json(found), postures_text(found))
+            return 0
+        name = given.pop("org")
+        if action == "show":
+            posture, decision = decisions.posture(database, name, by)
+            _print(output, posture_json(posture, decision), posture_text(posture, decision))
+            return 0
+        if not given:
+            raise UsageError("nothing to set: name what; `reconciler org set --help` has it")
+        wanted = {column: _setting(column, text) for column, text in given.items()}
+        decision = decisions.set_posture(database, name, wanted, by)
+    _print(output, decision_json(decision), decision_text(decision))
+    return 0
+
+
+def _setting(column: str, text: str) -> bool | str | None:
+    if column == "stripe_customer_id":
+        return text or None
+    return text == "true"
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _print(output: str, as_json: bytes, as_text: Iterator[str]) -> None:
+    if output == "json":
+        print_bytes([as_json, b"\n"])
+    else:
+        print_lines(as_text)

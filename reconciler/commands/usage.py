@@ -1,0 +1,97 @@
+"""`reconciler usage`: the billable days that the events add up to, and what they would cost."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from typing import Any
+
+from reconciler.commands.reporting import print_bytes, print_lines
+from reconciler.commands.wiring import given_time, open_database, set_up_logging
+from reconciler.core.reading import shown
+from reconciler.core.usage import Correction, Line, Period
+from reconciler.errors import UsageError
+from reconciler.ledger.usage import Question
+from reconciler.ledger.usage import corrections as ledger_corrections
+from reconciler.ledger.usage import usage as ledger_usage
+from reconciler.output.usage import (
+    corrections_json,
+    corrections_text,
+    table_csv,
+    usage_json,
+    usage_text,
+)
+from reconciler.settings import load
+
+
+def usage(
+    flags: dict[str, Any],
+    *,
+    output: str,
+    month: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    as_of: str | None = None,
+    corrections: bool = False,
+    **who: Any,
+) -> int:
+    """Prints the lines of the period, or what changed of them. Raises ReconcilerError."""
+    settings = load(flags)
+    set_up_logging(settings)
+    question = Question(
+        period=_period(month, start, end),
+        time_zone=settings.time_zone,
+        as_of=given_time("--as-of", as_of, datetime.now(UTC)),
+        **who,
+    )
+    if corrections and question.as_of is None:
+        raise UsageError("--corrections tells what came after a time; give --as-of TIME as well")
+    with open_database(settings) as database:
+        if corrections:
+            _print_corrections(question, ledger_corrections(database, question), output)
+            return 0
+        found = ledger_usage(database, question)
+    if output == "json":
+        print_bytes([usage_json(found), b"\n"])
+    elif output == "csv":
+        print_lines(table_csv(found.lines, Line))
+    else:
+        print_lines(usage_text(found))
+    return 0
+
+
+def _print_corrections(question: Question, found: Sequence[Correction], output: str) -> None:
+    as_of = question.as_of or datetime.now(UTC)
+    if output == "json":
+        print_bytes([corrections_json(found, question.period, question.time_zone, as_of), b"\n"])
+    elif output == "csv":
+        print_lines(table_csv(found, Correction))
+    else:
+        print_lines(corrections_text(found, as_of))
+
+
+def _period(month: str | None, start: str | None, end: str | None) -> Period:
+    if month is not None and start is None and end is None:
+        return _month(month)
+    if month is None and start is not None and end is not None:
+        return Period(_day("--from", start), _day("--to", end))
+    raise UsageError(
+        "which days? Give --month YYYY-MM, or --from DAY and --to DAY (the day after the last)"
+    )
+
+
+def _month(text: str) -> Period:
+    if match := re.fullmatch(r"(\d{4})-(\d\d)", text, re.ASCII):
+        try:
+            return Period.month(int(match[1]), int(match[2]))
+        except ValueError:
+            pass
+    raise UsageError(f"--month {shown(text)}: expected a month like 2026-10")
+
+
+def _day(flag: str, text: str) -> date:
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            pass
+    raise UsageError(f"{flag} {shown(text)}: expected a day like 2026-10-01")

@@ -1,0 +1,84 @@
+"""Prices, how organisations are billed, and what was decided about them, as values."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+from msgspec import Struct
+
+Value: TypeAlias = Decimal | bool | str | None
+"""Of one column."""
+
+
+class SkillPrice(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a skill costs a billable day and tenant, without VAT."""
+
+    skill_id: str
+    daily_price_chf: Decimal
+
+
+class Prices(Struct, frozen=True, kw_only=True, rename="camel"):
+    """All prices, in CHF without VAT, and the rate of VAT."""
+
+    tenant_monthly_fee_chf: Decimal
+    tenant_setup_fee_chf: Decimal
+    threema_message_chf: Decimal
+    vat_rate_chli: Decimal
+    """In percent."""
+    skills: Sequence[SkillPrice]
+    """By skill."""
+    unpriced: Sequence[str]
+    """Skills that some tenant has, and that have no price."""
+
+
+class Posture(Struct, frozen=True, kw_only=True, rename="camel"):
+    """How an organisation is billed."""
+
+    zitadel_org_id: str
+    pay_by_invoice: bool
+    auto_invoice_enabled: bool
+    auto_reminders_enabled: bool
+    stripe_customer_id: str | None
+    tenants: int
+    """That live."""
+    is_stored: bool
+    """False: there is no row yet, and these are the defaults."""
+
+
+class Decision(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What somebody changed, as it is on record."""
+
+    id: int
+    decided_at: datetime
+    decided_by: str
+    database_user: str
+    table: str
+    subject: str | None
+    """The skill or the organisation; None where the table has one row."""
+    before: Mapping[str, Value] | None
+    """By column, those that changed; None: there was no row."""
+    after: Mapping[str, Value] | None
+    """None: there is no row any more."""
+
+
+def exact(text: str, digits: int | None, scale: int | None) -> Decimal:
+    """A number as it is written, if a NUMERIC(digits, scale) holds it as it is; None: any.
+
+    Raises ValueError, with the reason.
+    """
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) is None:
+        raise ValueError("expected a number like 49 or 0.005, with a point and not negative")
+    number = Decimal(text)
+    if scale is None or digits is None:
+        return number
+    _, _, fraction = text.partition(".")
+    if len(fraction.rstrip("0")) > scale:
+        raise ValueError(
+            f"it is finer than the {scale} decimals that are kept, and is not rounded for you"
+        )
+    if number >= 10 ** (digits - scale):
+        raise ValueError(f"it has more than the {digits - scale} digits before the point that are kept")
+    # Any number of trailing zeros says the same; this is how the column writes it.
+    return Decimal(f"{text.partition('.')[0]}.{fraction[:scale]:0<{scale}}" if scale else text)

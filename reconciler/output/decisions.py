@@ -1,0 +1,114 @@
+"""Prices, how organisations are billed, and what changed of either: for a person and as JSON."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from reconciler.core.prices import Decision, Posture, Prices, Value
+from reconciler.output.report import to_json
+from reconciler.output.text import clean, time
+
+UNCHANGED: Final = "It is so already: nothing was changed"
+
+_PLATFORM: Final = (
+    *("tenant_monthly_fee_chf", "tenant_setup_fee_chf", "threema_message_chf", "vat_rate_chli"),
+)
+
+
+class _Changed(Struct):
+    decision: Decision | None
+
+
+class _Shown(Struct):
+    org: Posture
+    decision: Decision | None
+
+
+class _Listed(Struct):
+    orgs: Sequence[Posture]
+
+
+def prices_json(prices: Prices) -> bytes:
+    """One object; amounts are strings, as they are exact."""
+    return to_json(prices)
+
+
+def decision_json(decision: Decision | None) -> bytes:
+    """One object; `decision` is null where nothing changed."""
+    return to_json(_Changed(decision))
+
+
+def posture_json(posture: Posture, decision: Decision | None) -> bytes:
+    """One object; `decision` is null unless reading it created the row."""
+    return to_json(_Shown(posture, decision))
+
+
+def postures_json(postures: Sequence[Posture]) -> bytes:
+    """One object with a list."""
+    return to_json(_Listed(postures))
+
+
+def prices_text(prices: Prices) -> Iterator[str]:
+    """The lines, without their ends."""
+    width = max(map(len, (*_PLATFORM, *(clean(one.skill_id) for one in prices.skills))))
+    for column in _PLATFORM:
+        unit = " %" if column == "vat_rate_chli" else ""
+        yield f"{column:<{width}}  {getattr(prices, column)}{unit}"
+    if prices.skills:
+        yield "a day of"
+    for one in prices.skills:
+        yield f"{clean(one.skill_id):<{width}}  {one.daily_price_chf}"
+    if prices.unpriced:
+        yield f"without a price: {', '.join(map(clean, prices.unpriced))}"
+
+
+def decision_text(decision: Decision | None) -> Iterator[str]:
+    """Before and after, and who is on record for it."""
+    if decision is None:
+        yield UNCHANGED
+        return
+    subject = f" of {clean(decision.subject)}" if decision.subject is not None else ""
+    yield f"{decision.table}{subject}"
+    before, after = decision.before or {}, decision.after or {}
+    for column in {**before, **after}:
+        yield f"  {column}  {_value(before, column)} → {_value(after, column)}"
+    yield (
+        f"on record: decision {decision.id} of {time(decision.decided_at)} "
+        f"by {clean(decision.decided_by)} (database user {clean(decision.database_user)})"
+    )
+
+
+def _value(row: Mapping[str, Value], column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "none" if value is None else clean(str(value))
+
+
+def posture_text(posture: Posture, decision: Decision | None) -> Iterator[str]:
+    """The lines, without their ends."""
+    if decision is not None:
+        yield "The first to read it: its row was created, with the defaults"
+    yield f"{clean(posture.zitadel_org_id)}: {posture.tenants} live tenants"
+    row = {
+        "pay_by_invoice": posture.pay_by_invoice,
+        "auto_invoice_enabled": posture.auto_invoice_enabled,
+        "auto_reminders_enabled": posture.auto_reminders_enabled,
+        "stripe_customer_id": posture.stripe_customer_id,
+    }
+    for column in row:
+        yield f"  {column:<22}  {_value(row, column)}"
+
+
+def postures_text(postures: Sequence[Posture]) -> Iterator[str]:
+    """A table, an organisation a line."""
+    width = max((len(clean(one.zitadel_org_id)) for one in postures), default=0)
+    for one in postures:
+        said = ["by invoice" if one.pay_by_invoice else "by Stripe"]
+        said += ["invoices by themselves"] * one.auto_invoice_enabled
+        said += ["reminders by themselves"] * one.auto_reminders_enabled
+        said += [clean(one.stripe_customer_id)] if one.stripe_customer_id is not None else []
+        said += ["(defaults: no row yet)"] * (not one.is_stored)
+        yield f"{clean(one.zitadel_org_id):<{width}}  {one.tenants:>5} live tenants  {', '.join(said)}"
+    yield f"{len(postures)} organisations"

@@ -1,0 +1,195 @@
+"""`reconciler pricing` and `reconciler org`: exact amounts, before and after, and who it was."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.command_line.snapshots import apply, snapshot, tenant
+from tests.conftest import Command, Ran
+
+Ledger = psycopg.Connection[Any]
+
+
+def decision(ran: Ran) -> Any:
+    assert ran.status == 0, ran.err
+    return json.loads(ran.out)["decision"]
+
+
+# Prices ------------------------------------------------------------------------------------------
+
+
+def test_prices_are_zero_until_somebody_sets_them(
+    command: Command, ledger_url: str, tmp_path: Path
+) -> None:
+    apply(ledger_url, snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail")))
+    assert json.loads(command("pricing", "show", "--output", "json").out) == {
+        "tenantMonthlyFeeChf": "0.00",
+        "tenantSetupFeeChf": "0.00",
+        "threemaMessageChf": "0.00000",
+        "vatRateChli": "8.10",
+        "skills": [],
+        "unpriced": ["mail"],
+    }
+
+
+def test_a_change_prints_before_and_after_and_says_who_is_on_record(command: Command) -> None:
+    ran = command("pricing", "set", "--tenant-monthly-fee-chf", "49", "--by", "Anna")
+    assert ran.status == 0
+    assert "tenant_monthly_fee_chf  0.00 → 49.00" in ran.out
+    assert "by Anna (database user postgres)" in ran.out
+    assert "tenant_setup_fee_chf" not in ran.out
+
+
+def test_a_change_is_recorded_with_who_and_when(command: Command, ledger: Ledger) -> None:
+    told = decision(
+        command("pricing", "set", "--threema-message-chf", "0.005", "--output", "json", LOGNAME="otto")
+    )
+    assert told["before"] == {"threema_message_chf": "0.00000"}
+    assert told["after"] == {"threema_message_chf": "0.00500"}
+    assert ledger.execute(
+        "SELECT decided_by, database_user, table_name, subject, before, after, "
+        "decided_at BETWEEN now() - interval '1 minute' AND now() FROM reconciler_decisions"
+    ).fetchall() == [
+        (
+            *("otto", "postgres", "platform_pricing", None),
+            *({"threema_message_chf": "0.00000"}, {"threema_message_chf": "0.00500"}, True),
+        )
+    ]
+
+
+def test_what_is_so_already_is_no_decision(command: Command, ledger: Ledger) -> None:
+    assert decision(command("pricing", "set", "--vat-rate-chli", "8.1", "--output", "json")) is None
+    assert "nothing was changed" in command("pricing", "set", "--vat-rate-chli", "8.10").out
+    assert ledger.execute("SELECT FROM reconciler_decisions").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "kept"),
+    [("0.005", "0.00500"), ("0.00001", "0.00001"), ("1.500000000", "1.50000"), ("7", "7.00000")],
+)
+def test_an_amount_is_kept_to_the_last_digit(command: Command, amount: str, kept: str) -> None:
+    told = decision(command("pricing", "skill", "set", "mail", amount, "--output", "json"))
+    assert (told["subject"], told["before"], told["after"]) == ("mail", None, {"daily_price_chf": kept})
+    assert json.loads(command("pricing", "show", "--output", "json").out)["skills"] == [
+        {"skillId": "mail", "dailyPriceChf": kept}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["set", "--threema-message-chf", "0.0000001"], "finer than the 5 decimals"),
+        (["set", "--tenant-monthly-fee-chf", "49.005"], "finer than the 2 decimals"),
+        (["set", "--tenant-monthly-fee-chf", "100000000"], "8 digits before the point"),
+        (["set", "--tenant-setup-fee-chf", "4,5"], "with a point"),
+        (["set", "--tenant-setup-fee-chf=-1"], "not negative"),
+        (["set", "--tenant-setup-fee-chf", "NaN"], "a number"),
+        (["set", "--tenant-setup-fee-chf", "1e3"], "a number"),
+        (["set", "--vat-rate-chli", "100.01"], "0 to 100"),
+        (["set"], "nothing to set"),
+        (["skill", "set", "mail", "0.000001"], "finer than the 5 decimals"),
+        (["skill", "set", "", "1"], "expected a name"),
+        (["skill", "remove", "mail"], "no price to remove"),
+    ],
+)
+def test_what_a_column_cannot_hold_as_it_is_written_is_refused_with_the_reason(
+    command: Command, ledger: Ledger, arguments: Sequence[str], reason: str
+) -> None:
+    ran = command("pricing", *arguments)
+    assert (ran.status, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert reason in ran.err
+    assert ledger.execute("SELECT FROM reconciler_decisions").fetchall() == []
+
+
+def test_a_skill_s_price_is_changed_and_taken_away(command: Command, ledger: Ledger) -> None:
+    command("pricing", "skill", "set", "mail", "0.5")
+    again = decision(command("pricing", "skill", "set", "mail", "0.75", "--output", "json"))
+    assert (again["before"], again["after"]) == (
+        {"daily_price_chf": "0.50000"},
+        {"daily_price_chf": "0.75000"},
+    )
+    removed = decision(command("pricing", "skill", "remove", "mail", "--output", "json"))
+    assert (removed["before"], removed["after"]) == ({"daily_price_chf": "0.75000"}, None)
+    assert ledger.execute("SELECT FROM skill_pricing").fetchall() == []
+    assert ledger.execute("SELECT count(*) FROM reconciler_decisions").fetchall() == [(3,)]
+
+
+def test_what_is_on_record_stays(command: Command, ledger: Ledger) -> None:
+    command("pricing", "skill", "set", "mail", "0.5")
+    with pytest.raises(psycopg.errors.RestrictViolation):
+        ledger.execute("UPDATE reconciler_decisions SET decided_by = 'nobody'")
+
+
+# Organisations -----------------------------------------------------------------------------------
+
+DEFAULTS = {
+    "zitadelOrgId": "org-1",
+    "payByInvoice": False,
+    "autoInvoiceEnabled": False,
+    "autoRemindersEnabled": False,
+    "stripeCustomerId": None,
+    "tenants": 1,
+    "isStored": True,
+}
+
+
+@pytest.fixture
+def one_tenant(ledger_url: str, tmp_path: Path) -> None:
+    apply(ledger_url, snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail")))
+
+
+@pytest.mark.usefixtures("one_tenant")
+def test_the_first_to_read_an_organisation_creates_its_row_and_is_told(
+    command: Command, ledger: Ledger
+) -> None:
+    first = json.loads(command("org", "show", "org-1", "--output", "json").out)
+    assert first["org"] == DEFAULTS
+    assert first["decision"]["before"] is None
+    assert ledger.execute("SELECT zitadel_org_id FROM org_billing_config").fetchall() == [("org-1",)]
+    assert json.loads(command("org", "show", "org-1", "--output", "json").out) == {
+        "org": DEFAULTS,
+        "decision": None,
+    }
+    assert "was created" in command("org", "show", "org-2").out
+    assert "was created" not in command("org", "show", "org-2").out
+
+
+@pytest.mark.usefixtures("one_tenant")
+def test_a_list_creates_nothing(command: Command, ledger: Ledger) -> None:
+    command("org", "set", "org-2", "--pay-by-invoice", "true")
+    told = json.loads(command("org", "list", "--output", "json").out)["orgs"]
+    assert told == [
+        {**DEFAULTS, "isStored": False},
+        {**DEFAULTS, "zitadelOrgId": "org-2", "payByInvoice": True, "tenants": 0},
+    ]
+    assert ledger.execute("SELECT zitadel_org_id FROM org_billing_config").fetchall() == [("org-2",)]
+    assert "no row yet" in command("org", "list").out
+
+
+def test_how_an_organisation_is_billed_is_changed_and_recorded(command: Command) -> None:
+    command("org", "show", "org-1")
+    told = decision(
+        command(
+            *("org", "set", "org-1", "--auto-invoice-enabled", "true", "--output", "json"),
+            *("--stripe-customer-id", "cus_1", "--by", "Anna"),
+        )
+    )
+    assert (told["table"], told["subject"], told["decidedBy"]) == ("org_billing_config", "org-1", "Anna")
+    assert told["before"] == {"auto_invoice_enabled": False, "stripe_customer_id": None}
+    assert told["after"] == {"auto_invoice_enabled": True, "stripe_customer_id": "cus_1"}
+    taken = command("org", "set", "org-1", "--stripe-customer-id", "")
+    assert "stripe_customer_id  cus_1 → none" in taken.out
+
+
+def test_a_customer_of_two_organisations_is_refused(command: Command) -> None:
+    command("org", "set", "org-1", "--stripe-customer-id", "cus_1")
+    ran = command("org", "set", "org-2", "--stripe-customer-id", "cus_1")
+    assert (ran.status, ran.out, len(ran.err.splitlines())) == (1, "", 1)
+
+
+def test_nothing_to_set_is_said(command: Command) -> None:
+    assert command("org", "set", "org-1").status == 2

@@ -1,0 +1,243 @@
+"""What a ledger's rows add up to, reckoned the obvious way: day by day, instant by instant.
+
+Slow, and written from the README's table alone: nothing here knows the SQL, and no instant is skipped
+because of what an interval next to it says.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+Bound = Literal["best", "least", "most"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pass:
+    id: int
+    asked_at: datetime
+    observed_at: datetime
+    written_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """A row of one of the two tables of events; the portal's has neither pass nor ordinal."""
+
+    id: int
+    tenant: str
+    skill: str | None
+    """None: a suspension."""
+    on: bool
+    """Enabled, or suspended."""
+    at: datetime
+    lifecycle: int | None = None
+    ordinal: int | None = None
+    not_before: datetime | None = None
+    observed_at: datetime | None = None
+    source: str | None = None
+    pass_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    at: datetime
+    not_before: datetime | None
+    observed_at: datetime | None
+    pass_id: int | None
+    withdrawn_by: int | None = None
+    """The pass in which an operator reopened it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Life:
+    id: int
+    org: str
+    tenant: str
+    created_at: datetime
+    pass_id: int | None
+    """None: the portal wrote it."""
+    deletions: Sequence[Deletion] = ()
+    moved: bool = False
+    not_before: datetime | None = None
+    """Of the creation; None: it is exact."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Everything that a ledger holds."""
+
+    passes: Sequence[Pass]
+    lives: Sequence[Life]
+    events: Sequence[Event]
+    prices: dict[str, Decimal] = field(default_factory=dict)
+    set_up_fee: Decimal = Decimal(0)
+    monthly_fee: Decimal = Decimal(0)
+    vat_rate: Decimal = Decimal("8.10")
+
+
+class Line(NamedTuple):
+    """Of one month."""
+
+    org: str
+    tenant: str
+    lifecycle: int
+    item: str
+    skill: str | None
+    days: int
+    least: int
+    most: int
+    amount: Decimal
+
+
+def lines(rows: Rows, start: date, end: date, zone: ZoneInfo, as_of: datetime | None) -> list[Line]:
+    """The lines of some days of one month, without an order."""
+    month_days = ((start.replace(day=1) + timedelta(days=32)).replace(day=1) - start.replace(day=1)).days
+    found = []
+    for life in rows.lives:
+        of = {bound: Reckoning(rows, life, zone, as_of, bound) for bound in ("best", "least", "most")}
+        if of["best"].is_set_up_in(start, end):
+            amount = half_up(Fraction(rows.set_up_fee))
+            found.append(Line(life.org, life.tenant, life.id, "set-up-fee", None, 1, 1, 1, amount))
+        skills = sorted({event.skill for event in of["best"].events if event.skill is not None})
+        for skill in (None, *skills):
+            days, least, most = (
+                sum(one.counts(day, skill) for day in each_day(start, end)) for one in of.values()
+            )
+            least, most = min(least, days), max(most, days)
+            if most == 0:
+                continue
+            if skill is None:
+                amount = half_up(Fraction(rows.monthly_fee) * days / month_days)
+            else:
+                amount = half_up(Fraction(rows.prices.get(skill, Decimal(0))) * days)
+            item = "monthly-fee" if skill is None else "skill"
+            found.append(Line(life.org, life.tenant, life.id, item, skill, days, least, most, amount))
+    return found
+
+
+def total(rows: Rows, net: Decimal) -> tuple[Decimal, Decimal]:
+    """VAT on it, and the two together."""
+    vat = half_up(Fraction(net) * Fraction(rows.vat_rate) / 100)
+    return vat, net + vat
+
+
+class Reckoning:
+    """One lifecycle, as the ledger stood, each row at its best time or at one end of its interval."""
+
+    def __init__(
+        self, rows: Rows, life: Life, zone: ZoneInfo, as_of: datetime | None, bound: Bound
+    ) -> None:
+        self._life, self._zone, self._bound = life, zone, bound
+        self._passes = {one.id for one in rows.passes}
+        if as_of is not None:
+            too_late = [one.id for one in rows.passes if one.written_at > as_of]
+            self._passes = {one for one in self._passes if one < min(too_late, default=one + 1)}
+        last = max(self._passes, default=None)
+        self._end = next((one.observed_at for one in rows.passes if one.id == last), None)
+        self.events = [event for event in rows.events if self._is_mine(event) and self._is_in(event)]
+        # The portal's rows come first; ours have ordinals.
+        self.events.sort(key=lambda one: (one.ordinal is not None, one.ordinal or 0, one.at, one.id))
+        self._of = {
+            skill: [(event, self._time(event)) for event in self.events if event.skill == skill]
+            for skill in {event.skill for event in self.events} | {None}
+        }
+        self._created_at = life.created_at
+        if bound == "most" and life.not_before is not None:
+            self._created_at = life.not_before
+        self._turns = {self._created_at, *(at for of in self._of.values() for _, at in of)}
+
+    def is_set_up_in(self, start: date, end: date) -> bool:
+        day = self._life.created_at.astimezone(self._zone).date()
+        known = self._end is not None and self._life.created_at < self._end
+        return self._is_begun() and known and not self._life.moved and start <= day < end
+
+    def counts(self, day: date, skill: str | None) -> bool:
+        """Whether the skill counts for that day; None: whether the day is billable."""
+        return self._is_begun() and any(
+            self._lives(instant)
+            and not self._is_suspended(instant)
+            and (skill is None or self._is_enabled(skill, instant))
+            for instant in self._instants(day)
+        )
+
+    def _instants(self, day: date) -> Iterator[datetime]:
+        """The day's first instant, and each of it at which something begins or ends: what holds at no
+        one of these holds at none."""
+        turns = [first_instant(day, self._zone), *self._turns]
+        for instant in turns:
+            if self._end is not None and instant < self._end and self._day(instant) == day:
+                yield instant
+
+    def _day(self, instant: datetime) -> date:
+        return instant.astimezone(self._zone).date()
+
+    def _is_mine(self, event: Event) -> bool:
+        if event.lifecycle is None:
+            return self._life.pass_id is None and event.tenant == self._life.tenant
+        return event.lifecycle == self._life.id
+
+    def _is_in(self, event: Event) -> bool:
+        return event.pass_id is None or event.pass_id in self._passes
+
+    def _is_begun(self) -> bool:
+        return self._life.pass_id is None or self._life.pass_id in self._passes
+
+    def _time(self, event: Event) -> datetime:
+        begins = event.on == (event.skill is not None)
+        if event.pass_id is None or self._bound == "best":
+            return event.at
+        if begins == (self._bound == "most"):
+            return event.not_before or event.at
+        if event.source == "creation":
+            return event.observed_at or event.at
+        return event.at
+
+    def _lives(self, instant: datetime) -> bool:
+        created_at, end = self._created_at, None
+        for deletion in self._life.deletions:
+            written = deletion.pass_id is None or deletion.pass_id in self._passes
+            if written and deletion.withdrawn_by not in self._passes:
+                end = deletion.at
+                if self._bound == "least" and deletion.not_before is not None:
+                    end = deletion.not_before
+        if end is not None and end <= created_at:
+            return instant == created_at
+        return created_at <= instant and (end is None or instant < end)
+
+    def _is_suspended(self, instant: datetime) -> bool:
+        before = [event.on for event, at in self._of[None] if at <= instant]
+        return bool(before) and before[-1]
+
+    def _is_enabled(self, skill: str, instant: datetime) -> bool:
+        of = self._of[skill]
+        for number, (event, at) in enumerate(of):
+            if not event.on:
+                continue
+            until = min((later for _, later in of[number + 1 :]), default=None)
+            if until is not None and event.ordinal is not None:
+                until = max(until, at)
+            if at <= instant and (until is None or instant < until):
+                return True
+            if at == instant == until:
+                return True
+        return False
+
+
+def each_day(start: date, end: date) -> Iterator[date]:
+    while start < end:
+        yield start
+        start += timedelta(days=1)
+
+
+def first_instant(day: date, zone: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(ZoneInfo("UTC"))
+
+
+def half_up(amount: Fraction) -> Decimal:
+    """To 0.01."""
+    rappen = (amount * 100 + Fraction(1, 2)) // 1
+    return Decimal(rappen) / 100
