@@ -39,6 +39,7 @@ class Vitals:
         *,
         ready_within: float,
         live_within: float,
+        watches: bool = False,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,7 +63,11 @@ class Vitals:
         self._rows = Counter(
             "reconciler_rows_written", "Rows written, by kind.", ["kind"], registry=self.registry
         )
-        self._connected = self._gauge("watch_connected", "1 while a watch is open.")
+        self._connected = Gauge(
+            *("reconciler_watch_connected", "1 while a watch is open."),
+            # Where nobody watches, there is nothing that could be down.
+            registry=self.registry if watches else None,
+        )
         self._restarts = Counter(
             "reconciler_watch_restarts", "How often a watch was opened anew.", registry=self.registry
         )
@@ -103,9 +108,10 @@ class Vitals:
         self._leader.set(leads)
 
     def stood_by(self, seconds_ago: float | None) -> None:
-        """Another replica leads; its last pass was so long ago."""
+        """Somebody else made the last pass, so long ago."""
         if seconds_ago is not None:
             self._passed_at = self._ticks() - seconds_ago
+            self._succeeded.set(self._clock() - seconds_ago)
 
     def attempted(self) -> None:
         """A pass begins."""

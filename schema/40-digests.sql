@@ -100,9 +100,10 @@ DECLARE
     sealed bytea := (
         SELECT d.rows_digest FROM reconciler_pass_digests(
             NEW.id, NEW.id,
-            -- Its events are the last ones: nobody else writes meanwhile. So no index on pass_id is needed.
-            coalesce((SELECT e.id FROM tenant_skill_events e WHERE e.pass_id IS DISTINCT FROM NEW.id ORDER BY e.id DESC LIMIT 1), -1),
-            coalesce((SELECT e.id FROM tenant_suspension_events e WHERE e.pass_id IS DISTINCT FROM NEW.id ORDER BY e.id DESC LIMIT 1), -1)
+            -- Its events are the last ones, but for those of watched passes after it in the same transaction: nobody else
+            -- writes meanwhile. So no index on pass_id is needed.
+            coalesce((SELECT e.id FROM tenant_skill_events e WHERE e.pass_id < NEW.id OR e.pass_id IS NULL ORDER BY e.id DESC LIMIT 1), -1),
+            coalesce((SELECT e.id FROM tenant_suspension_events e WHERE e.pass_id < NEW.id OR e.pass_id IS NULL ORDER BY e.id DESC LIMIT 1), -1)
         ) d);
 BEGIN
     INSERT INTO reconciler_digests (pass_id, rows_digest, digest)

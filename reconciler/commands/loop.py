@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any, Final
 
 from reconciler.commands.reporting import print_pass
 from reconciler.commands.wiring import cluster_source, limits, open_database, set_up_logging
 from reconciler.core.tenant import Snapshot
+from reconciler.errors import LedgerError
 from reconciler.health import Vitals
 from reconciler.ledger.books import Ledger
 from reconciler.modes.follow import Follower
@@ -43,7 +44,9 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
     """Runs until SIGTERM or Ctrl-C. Raises ReconcilerError only before the first pass."""
     settings = load(flags)
     set_up_logging(settings)
-    vitals = Vitals(ready_within=settings.ready_within, live_within=settings.live_within)
+    vitals = Vitals(
+        ready_within=settings.ready_within, live_within=settings.live_within, watches=settings.watch
+    )
     progress = Progress()
 
     def progressed(text: str) -> None:
@@ -97,6 +100,8 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
             vitals=vitals,
             interval=settings.interval,
         )
+        with suppress(LedgerError):  # the first pass will say what is wrong
+            vitals.stood_by(books.age())
         if port:
             stack.enter_context(vitals.served(port))
         run_until_told(

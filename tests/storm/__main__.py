@@ -29,6 +29,7 @@ from tests.storm.resident import (
     Resident,
     compare,
     disturbances,
+    verified,
     wait_until,
 )
 
@@ -135,7 +136,9 @@ def main() -> int:
             if not found.are_none:
                 print(resident.logs[-20_000:], file=sys.stderr)
             resident.end()
-    return report(found, seen, calm)
+            status, findings = verified(url)
+            print(findings, end="")
+    return report(found, seen, calm) or status
 
 
 def _began(ledger: Ledger) -> bool:

@@ -168,6 +168,20 @@ def _kinds(rows: list[Written] | list[Change]) -> str:
     return ", ".join(f"{row.kind}@{row.revision}" for row in rows) or "nothing"
 
 
+def verified(database_url: str) -> tuple[int, str]:
+    """The exit status of `reconciler verify --deep` on the ledger by itself, and what it found."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "reconciler", "verify", "--ledger-only", "--deep"),
+            *("--database-url", database_url),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout if done.returncode else ""
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

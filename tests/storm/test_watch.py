@@ -8,7 +8,14 @@ import pytest
 
 from tests.apiserver import ApiServer
 from tests.storm import Storm
-from tests.storm.resident import NOT_OF_THE_STORM, Ledger, Resident, compare, wait_until
+from tests.storm.resident import (
+    NOT_OF_THE_STORM,
+    Ledger,
+    Resident,
+    compare,
+    verified,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -46,4 +53,5 @@ def test_every_change_is_recorded_once_and_in_its_order(resident: Resident, ledg
     assert resident.end() == 0
     assert found.missing == [], resident.logs
     assert found.early == []
+    assert verified(ledger_url) == (0, "")
     assert len(found.lags) > 1400
