@@ -123,7 +123,10 @@ class Follower:
         """A pass over that list was written: the stream goes on from there, where there is none."""
         self._present = _uids(listed)
         self._noted_at = self._clock()
-        if not self.is_on:
+        version = listed.resource_version or ""
+        # A server restored from a backup has gone back: of what lies ahead it would never tell.
+        went_back = version.isdecimal() and int(version) < self._position
+        if went_back or not self.is_on:
             self.begin(listed.resource_version, [*self._present])
 
     def close(self) -> None:

@@ -120,6 +120,16 @@ def test_history_that_is_gone_ends_the_stream_until_a_list_begins_another() -> N
     follower.close()
 
 
+def test_a_list_of_a_server_that_has_gone_back_begins_another_stream() -> None:
+    server, written = Server(([change(50)], None), ([change(31)], None)), Written()
+    follower = followed(server, written)
+    until(follower, lambda: "50" in written.versions)
+    follower.listed(replace(snapshot([tenant("A")]), resource_version="30"))
+    until(follower, lambda: "31" in written.versions)
+    assert server.asked == ["5", "30"]
+    follower.close()
+
+
 def test_a_bookmark_moves_the_position_and_writes_nothing() -> None:
     server, written = Server(([bookmark(50)], SnapshotError("cut")), ([change(51)], None)), Written()
     follower = followed(server, written)
