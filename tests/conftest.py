@@ -116,7 +116,13 @@ class Command:
             for key, value in os.environ.items()
             if not key.startswith(("RECONCILER_", "PG")) and key not in outside
         }
-        return {**kept, "HOME": str(self.folder), **self.settings}
+        # As on a terminal: tests read it as a person would.
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "RECONCILER_LOG_FORMAT": "text",
+            **self.settings,
+        }
 
     def __call__(self, *arguments: str | Path, stdin: str | bytes = b"", **settings: str) -> Ran:
         done = subprocess.run(

@@ -150,7 +150,7 @@ def test_a_port_that_is_taken_is_a_setting_that_is_wrong(start: Start) -> None:
 
 
 def test_where_there_is_no_terminal_each_log_line_is_an_object(start: Start, ledger: Ledger) -> None:
-    loop = start("--interval", "100ms", "--health-port", "0")
+    loop = start("--interval", "100ms", "--health-port", "0", "--log-format", "auto")
     until(lambda: len(passes(ledger)) > 1)
     loop.send_signal(signal.SIGTERM)
     _, err = loop.communicate(timeout=20)
