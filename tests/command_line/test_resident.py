@@ -191,3 +191,32 @@ def test_a_cron_that_says_nothing_is_a_setting_that_is_wrong(start: Start) -> No
     _, err = loop.communicate(timeout=30)
     assert loop.returncode == 2
     assert "--cron" in err
+
+
+@pytest.mark.parametrize("trouble", ["silence", "an error within a 200", "history gone", "restart"])
+def test_a_watch_that_is_dead_is_replaced(
+    start: Start, server: ApiServer, ledger: Ledger, trouble: str
+) -> None:
+    start("--watch", "--interval", "1h", "--health-port", "0", "--watch-silence", "1s")
+    server.watches.wait_for(1)
+    until(lambda: passes(ledger))
+    match trouble:
+        case "silence":
+            server.watches.stall()
+        case "an error within a 200":
+            server.watches.send_error(
+                {"kind": "Status", "code": 500, "message": "etcdserver: no leader"}
+            )
+        case "history gone":
+            server.stop()
+            server.tenants.write_elsewhere(5)
+            server.tenants.compact()
+            server.start()
+        case "restart":
+            server.stop()
+            server.start()
+    server.tenants.patch("anna", spec={"packages": ["mail", "wiki", "crm"]})
+    until(lambda: rows(ledger) == [("enabled", "crm")])
+    server.watches.wait_for(1)
+    server.tenants.patch("anna", spec={"packages": ["mail", "wiki"]})
+    until(lambda: rows(ledger) == [("enabled", "crm"), ("disabled", "crm")])
