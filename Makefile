@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check faults truth constraints clean
+.PHONY: demo test check faults truth bench constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -15,17 +15,21 @@ demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothi
 test: $(READY) ## all tests, on a Postgres that they start themselves
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
-check: $(READY) ## lint, types, manifests
+check: $(READY) ## lint, types, manifests, and that a pass costs no more than it should
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python k8s/validate.py --allow-missing-kubectl
+	$(BIN)/python -m tests.bench --short
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 truth: $(READY) ## a simulated cluster whose true times are known, against the times in the ledger
 	$(BIN)/python -m tests.truth $(TRUTH)
+
+bench: $(READY) ## how fast it is, against what the wire and the disk allow
+	$(BIN)/python -m tests.bench $(BENCH)
 
 constraints: ## pin everything anew
 	$(PYTHON) -m venv .venv-constraints
