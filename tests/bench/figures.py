@@ -43,7 +43,7 @@ def peak(taken: Taken) -> float:
 
 def figures(results: Results, big: Size, middle: Size, histories: Sequence[int]) -> list[Figure]:
     """All ten; `big` and `middle` are how many tenants they are about."""
-    short, long = (histories[0], histories[-1]) if histories else (0, 0)
+    short, long = (histories[0], histories[-1]) if histories else (100_000, 10_000_000)
 
     def ratio(
         above: tuple[str, Size], below: tuple[str, Size], of: Callable[[Taken], float] = wall

@@ -101,7 +101,7 @@ def _panel(panel: Panel) -> Iterator[str]:
     for exponent in range(up[0], up[1] + 1):
         x, y = place((10 ** across[0], 10**exponent))
         yield f'<path d="M{x} {y}H{WIDTH - RIGHT}" stroke="#e5e7eb"/>'
-        yield f'<text x="{x - 5}" y="{y + 4}" text-anchor="end">{_number(exponent)} {panel.up}</text>'
+        yield f'<text x="{x - 5}" y="{y + 4}" text-anchor="end">{10.0**exponent:g} {panel.up}</text>'
     yield (
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - BOTTOM + 29}" text-anchor="middle">'
         f"{escape(panel.across)}</text>"
@@ -123,14 +123,12 @@ def _panel(panel: Panel) -> Iterator[str]:
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten around them."""
-    low, high = floor(log10(min(values))), ceil(log10(max(values)))
+    """The powers of ten around them; a little over one is not the next."""
+    low, high = floor(log10(min(values))), ceil(log10(max(values)) - 0.02)
     return low, max(high, low + 1)
 
 
 def _number(exponent: int) -> str:
-    if exponent < 0:
-        return f"{10.0**exponent:g}"
     for letter, size in (("M", 6), ("k", 3)):
         if exponent >= size:
             return f"{10 ** (exponent - size)} {letter}"
