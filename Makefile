@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check faults histories truth usage storm constraints clean
+.PHONY: demo test check faults histories truth usage storm bench constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -15,12 +15,13 @@ demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothi
 test: $(READY) ## all tests, on a Postgres that they start themselves
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
-check: $(READY) ## lint, types, manifests, the image as far as it goes without a container engine
+check: $(READY) ## lint, types, manifests, the cost of a pass, the image as far as it goes without a container engine
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m k8s.validate --allow-missing-kubectl
 	$(BIN)/python -m k8s.image
+	$(BIN)/python -m tests.bench --short
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
 	$(BIN)/python -m tests.faults $(FAULTS)
@@ -36,6 +37,9 @@ storm: $(READY) ## the watch in a storm of changes, with everything restarted, a
 
 usage: $(READY) ## the usage functions against a slow, obvious reckoning; --measure tells how long they take
 	$(BIN)/python -m tests.usage $(USAGE)
+
+bench: $(READY) ## how fast it is, against what the wire and the disk allow
+	$(BIN)/python -m tests.bench $(BENCH)
 
 constraints: ## pin everything anew
 	$(PYTHON) -m venv .venv-constraints

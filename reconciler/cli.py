@@ -5,6 +5,7 @@ Exit status: 0 done, 1 failed and nothing written, 2 usage or settings, 3 refuse
 """
 
 import argparse
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -29,10 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     given = vars(parser.parse_args(arguments))
     command = given.pop("command")
+    # Hardly anything refers to itself: looking for it as often as usual takes a fifth of a small pass.
+    gc.set_threshold(100_000)
     # Only now: what a command needs takes a while to import.
     from reconciler.commands import execute
 
-    return execute(command, given)
+    try:
+        return execute(command, given)
+    finally:
+        # Nor is it looked for at the end.
+        gc.freeze()
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ No evidence, by this reasoning or by none:
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 from msgspec import Raw, Struct
@@ -70,7 +70,7 @@ def read_evidence(managed_fields: Raw, skills: object, suspend: object) -> Evide
         owners = [
             (entry.fields.spec, instant(entry.time))
             for entry in entries
-            if entry.time and not entry.subresource and entry.fields and entry.fields.spec
+            if entry.time and not entry.subresource and entry.fields and _owns(entry.fields.spec)
         ]
         items = _items(owners)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, TypeError):
@@ -82,6 +82,10 @@ def read_evidence(managed_fields: Raw, skills: object, suspend: object) -> Evide
         items=items or None,
         suspend=max(switch, default=None),
     )
+
+
+def _owns(spec: _SpecFields | None) -> TypeGuard[_SpecFields]:
+    return spec is not None and (spec.packages is not None or spec.suspend is not None)
 
 
 def _items(owners: list[tuple[_SpecFields, datetime]]) -> dict[str, datetime]:

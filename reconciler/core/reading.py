@@ -229,13 +229,16 @@ def _skills(packages: Any) -> tuple[str, ...]:
         return ()
     if not isinstance(packages, list):
         raise _Malformed(f"spec.packages: expected a list of strings, found {_found(packages)}")
-    for position, package in enumerate(packages):
-        if not isinstance(package, str) or not package or "\0" in package:
-            _text(package, f"spec.packages[{position}]", required=False)
-    if not _is_text("".join(packages)):
+    try:
+        # All of them at once: hardly ever is one odd.
+        joined = "".join(packages)
+        are_text = all(packages) and "\0" not in joined and _is_text(joined)
+    except TypeError:
+        are_text = False
+    if not are_text:
         for position, package in enumerate(packages):
-            _text(package, f"spec.packages[{position}]")
-    return tuple(sorted({sys.intern(package) for package in packages}))
+            _text(package, f"spec.packages[{position}]", required=False)
+    return tuple(sorted(set(map(sys.intern, packages))))
 
 
 def _text(value: Any, field: str, longest: int | None = None, *, required: bool = True) -> str:

@@ -14,6 +14,9 @@ def instant(text: str) -> datetime:
     if match is None:
         raise ValueError(text)
     day, time, fraction, zone = match.groups()
+    if fraction is None and zone == "Z":
+        # As Kubernetes writes nearly all of them: there is nothing to convert.
+        return datetime.fromisoformat(text)
     zone = "+00:00" if zone in "Zz" else zone
     microseconds = (fraction or "")[:6].ljust(6, "0")
     try:

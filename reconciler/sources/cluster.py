@@ -10,11 +10,12 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -246,8 +247,7 @@ class _Client:
             ) from None
         self._timeout = (settings.connect_timeout, settings.read_timeout)
         api.set_default_header("Accept-Encoding", "gzip")
-        self._custom = kubernetes.client.CustomObjectsApi(api)
-        self._core = kubernetes.client.CoreV1Api(api)
+        # Not its CoreV1Api: that makes a model of every kind there is, which takes longer than a pass.
         self._api = api
 
     def cluster_uid(self) -> str:
@@ -255,8 +255,7 @@ class _Client:
         body, _ = self._get(
             "the namespace kube-system",
             "get on namespaces, resourceNames [kube-system]",
-            self._core.read_namespace,
-            "kube-system",
+            "/api/v1/namespaces/kube-system",
         )
         namespace = _json_object(body, "the namespace kube-system")
         metadata = namespace.get("metadata")
@@ -270,7 +269,7 @@ class _Client:
     def server_version(self) -> tuple[int, int]:
         """Major and minor version of Kubernetes."""
         try:
-            body, _ = self._get("its version", "get on the path /version", self._path, "/version")
+            body, _ = self._get("its version", "get on the path /version", "/version")
             found = json.loads(body)
             # Some providers say `27+`.
             return int(found["major"]), int(found["minor"].rstrip("+"))
@@ -283,42 +282,28 @@ class _Client:
     def preferred_version(self) -> str:
         """The version of the tenants' group that the server prefers."""
         what = f"the served versions of {self._settings.dialect.group}"
-        body, _ = self._get(
-            what,
-            "discovery, or set --api-version",
-            self._path,
-            f"/apis/{self._settings.dialect.group}",
-        )
+        path = f"/apis/{_quoted(self._settings.dialect.group)}"
+        body, _ = self._get(what, "discovery, or set --api-version", path)
         preferred = _json_object(body, what).get("preferredVersion")
         version = preferred.get("version") if isinstance(preferred, dict) else None
         if not isinstance(version, str) or not version:
             raise SnapshotError(f"{self._host} did not answer with {what}")
         return version
 
-    def _path(self, path: str, *, _request_timeout: tuple[float, float], _preload_content: bool) -> Any:
-        """A document for which the generated client has no call; never loaded beforehand."""
-        request = self._api.param_serialize(
-            "GET",
-            path,
-            header_params={"Accept": "application/json"},
-            auth_settings=["BearerToken"],
-        )
-        return self._api.call_api(*request, _request_timeout=_request_timeout).response
+    def _tenants(self, version: str) -> str:
+        group, plural = self._settings.dialect.group, self._settings.plural
+        return f"/apis/{_quoted(group)}/{_quoted(version)}/{_quoted(plural)}"
 
     def page(self, version: str, token: str | None, deadline: float) -> tuple[Page, datetime | None]:
         """One page of the tenants, and the server's clock when it answered."""
         settings, dialect = self._settings, self._settings.dialect
-        more = {} if token is None else {"_continue": token}
+        query = [("limit", settings.page_size), *([("continue", token)] if token else [])]
         body, date = self._get(
             "the tenants",
             f"list on {settings.plural}.{dialect.group}, for the whole cluster",
-            self._custom.list_cluster_custom_object,
-            dialect.group,
-            version,
-            settings.plural,
-            limit=settings.page_size,
-            deadline=deadline,
-            **more,
+            self._tenants(version),
+            query,
+            deadline,
         )
         try:
             page = read_page(body, dialect)
@@ -337,16 +322,15 @@ class _Client:
         asked = f"asking {self._host} to watch the tenants"
         rule = f"watch on {settings.plural}.{group}, for the whole cluster"
         with self._asking(asked, rule, expires=True):
-            response: Any = self._custom.list_cluster_custom_object(
-                group,
-                version,
-                settings.plural,
-                watch=True,
-                resource_version=since,
-                allow_watch_bookmarks=True,
-                timeout_seconds=WATCH_LASTS,
-                _preload_content=False,
-                _request_timeout=(settings.connect_timeout, settings.watch_silence),
+            response = self._request(
+                self._tenants(version),
+                [
+                    ("watch", "true"),
+                    ("resourceVersion", since),
+                    ("allowWatchBookmarks", "true"),
+                    ("timeoutSeconds", WATCH_LASTS),
+                ],
+                (settings.connect_timeout, settings.watch_silence),
             )
             if response.status != 200:
                 self._check(response.status, response.read(), asked, rule, expires=True)
@@ -371,23 +355,33 @@ class _Client:
         self,
         what: str,
         rule: str,
-        call: Callable[..., Any],
-        *arguments: object,
+        path: str,
+        query: Sequence[tuple[str, object]] = (),
         deadline: float = _NEVER,
-        **options: object,
     ) -> tuple[bytes, datetime | None]:
         """The body of an answer and its Date. Raises SnapshotError, and Expired for 410."""
         asked = f"asking {self._host} for {what}"
         with self._asking(asked, rule, expires=deadline != _NEVER):
-            response = call(
-                *arguments, **options, _preload_content=False, _request_timeout=self._timeout
-            )
+            response = self._request(path, query, self._timeout)
             try:
                 body = b"".join(self._chunks(response, deadline, asked))
             finally:
                 response.release_conn()
             self._check(response.status, body, asked, rule, expires=deadline != _NEVER)
         return body, _date(response.headers.get("Date"))
+
+    def _request(
+        self, path: str, query: Sequence[tuple[str, object]], timeout: tuple[float, float]
+    ) -> Any:
+        """A GET by path; its answer, whatever it is, and not yet read."""
+        request = self._api.param_serialize(
+            "GET",
+            path,
+            query_params=[*query],
+            header_params={"Accept": "application/json"},
+            auth_settings=["BearerToken"],
+        )
+        return self._api.call_api(*request, _request_timeout=timeout).response
 
     @contextmanager
     def _asking(self, asked: str, rule: str, *, expires: bool) -> Iterator[None]:
@@ -489,6 +483,11 @@ def _network_problem(error: BaseException) -> str:
             return "the connection ended before the answer did"
         case _:
             return _one_line(str(error)) or type(error).__name__
+
+
+def _quoted(text: str) -> str:
+    """As one part of a path."""
+    return quote(text, safe="")
 
 
 def _date(header: str | None) -> datetime | None:

@@ -177,7 +177,10 @@ def test_toggles_suspensions_resumptions_and_deletions_land(
         "resumed bert managed-fields",
     ]
     for row in done.report["rows"]:
-        assert row["notBefore"] <= row["occurredAt"] <= row["observedAt"]
+        not_before, occurred_at, observed_at = (
+            instant(row[time]) for time in ("notBefore", "occurredAt", "observedAt")
+        )
+        assert not_before <= occurred_at <= observed_at
     live = ledger.execute(
         "SELECT tenant_name FROM tenant_billing_lifecycle WHERE deleted_at IS NULL ORDER BY 1"
     ).fetchall()

@@ -1,0 +1,1 @@
+"""How fast the program is, measured against what the wire and the disk allow."""
