@@ -289,7 +289,7 @@ WHERE l.id = r.id AND l.tenant_uid IS DISTINCT FROM r.uid
 """
 
 
-_MANY: Final = 1000
+_MANY: Final = 500
 
 
 def write(transaction: Transaction, plan: Plan) -> Written:

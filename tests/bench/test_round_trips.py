@@ -87,7 +87,7 @@ def a_life(ledger_url: str, wire: Wire, count: int) -> list[Traffic]:
 
 def test_a_pass_uses_as_many_round_trips_for_many_tenants_as_for_few(postgres: str, wire: Wire) -> None:
     lives = []
-    # Above a thousand changes a pass is sealed before its commit, by a statement of its own.
+    # Above some hundred changes a pass is sealed before its commit, by a statement of its own.
     for count in (1500, 4500):
         with contextmanager(_fresh)(postgres, TEMPLATE) as ledger_url:
             lives.append(a_life(ledger_url, wire, count))
