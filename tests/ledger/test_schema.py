@@ -403,6 +403,18 @@ def test_only_one_of_a_name_and_one_of_a_uid_is_alive(ledger: Connection, ledger
             )
 
 
+def test_a_lifecycle_cannot_end_before_it_begins(ledger: Connection, ledger_url: str) -> None:
+    apply(ledger_url, FIRST)
+    with pytest.raises(errors.CheckViolation, match="ends_after_it_begins"):
+        ledger.execute("""
+            UPDATE tenant_billing_lifecycle
+            SET deleted_at = created_at - interval '1 second',
+                deleted_not_before = created_at - interval '1 day',
+                deleted_time_source = 'observed', deleted_observed_at = created_observed_at,
+                deleted_pass_id = created_pass_id
+        """)
+
+
 # The known state can be had from the events --------------------------------------------------------
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
