@@ -1,17 +1,17 @@
 -- What the events add up to: the days that count for billing, in calendar days of a time zone.
 --
--- | what                 | rule                                                                                    |
--- |----------------------|-----------------------------------------------------------------------------------------|
--- | day                  | a calendar day of the time zone, whether it has 23, 24 or 25 hours                      |
--- | interval             | half-open: [a, b) holds a and not b; a life or a skill of no length holds its instant   |
--- | skill-day            | a day at some instant of which the skill was enabled, its tenant lived and was not      |
--- |                      | suspended; once for a lifecycle, however often it was switched                          |
--- | billable day         | a day at some instant of which the tenant lived and was not suspended                   |
--- | monthly fee          | times the billable days of the month, divided by the days of the month                  |
--- | set-up fee           | in the month of the creation, once a lifecycle; none where it only changed org    |
--- | end                  | nothing is known after the last pass: there the current month ends, and every interval  |
--- | order                | of one skill's rows the portal's come before ours, and a row counts until the next one  |
--- | lifecycle            | a tenant that was re-created is another one, one that was rebound is the same           |
+-- | what         | rule                                                                                   |
+-- |--------------|----------------------------------------------------------------------------------------|
+-- | day          | a calendar day of the time zone, whether it has 23, 24 or 25 hours                     |
+-- | interval     | half-open: [a, b) holds a and not b; a life or a skill of no length holds its instant  |
+-- | skill-day    | a day at some instant of which the skill was enabled, its tenant lived and was not     |
+-- |              | suspended; once for a lifecycle, however often it was switched                         |
+-- | billable day | a day at some instant of which the tenant lived and was not suspended                  |
+-- | monthly fee  | times the billable days of the month, divided by the days of the month                 |
+-- | set-up fee   | in the month of the creation, once a lifecycle; none where it only changed org         |
+-- | end          | nothing is known after the last pass: there the current month ends, and every interval |
+-- | order        | of one skill's rows the portal's come before ours, and a row counts until the next one |
+-- | lifecycle    | a tenant that was re-created is another one, one that was rebound is the same          |
 --
 -- Ranges are half-open as well: October is from_day 2026-10-01, to_day 2026-11-01.
 -- `as_of` leaves out what later passes wrote: null counts all of them.

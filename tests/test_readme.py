@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 EVERY_PROGRAM_HAS = {"-h", "--help", "--version"}
-OF_OTHER_PROGRAMS = {"--show-managed-fields"}
+OF_OTHER_PROGRAMS = {"--measure", "--show-managed-fields"}
 
 
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:

@@ -53,7 +53,11 @@ def compared(connection: psycopg.Connection[Any], seed: int) -> Iterator[Compare
         if chance.random() < 0.2:
             start, end = sorted(chance.sample([month + timedelta(days=n) for n in range(28)], 2))
         if chance.random() < 0.3:
-            as_of = chance.choice(rows.passes).written_at - timedelta(microseconds=chance.choice([0, 1]))
+            # Often just before or after a deletion was withdrawn.
+            withdrawals = {one.withdrawn_by for life in rows.lives for one in life.deletions}
+            near = [one for one in rows.passes if one.id in withdrawals or chance.random() < 0.1]
+            as_of = chance.choice(near or rows.passes).written_at
+            as_of -= timedelta(microseconds=chance.choice([0, 1]))
         if chance.random() < 0.2:
             zone = ZoneInfo(chance.choice(DELICATE))
         yield _compared(connection, rows, seed, start, end, zone, as_of)

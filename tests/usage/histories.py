@@ -71,13 +71,15 @@ class History:
     def _instant(self, since: datetime, until: datetime) -> datetime:
         """Somewhere between the two; often where it is delicate."""
         at = since + self.chance.random() * max(until - since, timedelta(0))
-        match self.chance.randrange(8):
+        match self.chance.randrange(9):
             case 0 | 1:
                 at = self._midnight(at)
             case 2:
                 at = self._midnight(at) - MICROSECOND
             case 3:
                 at = since
+            case 8:
+                at = self._midnight(at.replace(day=15) - timedelta(days=14))
             case 4:
                 at = min((one.observed_at for one in self._passes), key=lambda one: abs(one - at))
             case _:
@@ -116,7 +118,7 @@ class History:
             if not deletions or deletions[-1].withdrawn_by is not None:
                 return
             since = end if chance.random() < 0.4 else self._instant(end, until)
-            moved, by_portal = chance.random() < 0.2, False
+            moved, by_portal = chance.random() < 0.4, False
             org = f"org-{chance.randrange(3)}" if moved else org
 
     def _deletions(self, life: Life, at: datetime, until: datetime) -> Iterator[Deletion]:
@@ -156,8 +158,8 @@ class History:
         """What the portal wrote: it may say the same twice, or lie ahead; tells how it ended."""
         on = False
         last = min(end, self._passes[0].asked_at)
-        if self.chance.random() < 0.1:
-            last += timedelta(days=40)
+        if self.chance.random() < 0.4:
+            last += timedelta(days=60)
         times = sorted(self._instant(life.created_at, last) for _ in range(self.chance.randrange(5)))
         for at in times:
             on = not on if self.chance.random() < 0.8 else on

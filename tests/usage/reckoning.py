@@ -197,16 +197,17 @@ class Reckoning:
         return event.at
 
     def _lives(self, instant: datetime) -> bool:
-        created_at, end = self._created_at, None
+        end = None
         for deletion in self._life.deletions:
             written = deletion.pass_id is None or deletion.pass_id in self._passes
             if written and deletion.withdrawn_by not in self._passes:
                 end = deletion.at
                 if self._bound == "least" and deletion.not_before is not None:
                     end = deletion.not_before
-        if end is not None and end <= created_at:
-            return instant == created_at
-        return created_at <= instant and (end is None or instant < end)
+        if end is not None and end <= self._life.created_at:
+            # Of no length: it holds its instant.
+            return self._created_at <= instant <= self._life.created_at
+        return self._created_at <= instant and (end is None or instant < end)
 
     def _is_suspended(self, instant: datetime) -> bool:
         before = [event.on for event, at in self._of[None] if at <= instant]

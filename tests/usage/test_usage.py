@@ -1,17 +1,29 @@
 """The days that count, as the README has them and as a slow and obvious reckoning finds them."""
 
+import random
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
-from tests.usage.comparison import compared
-from tests.usage.histories import put_in
+from tests.usage.comparison import DELICATE, compared
+from tests.usage.histories import MICROSECOND, ZURICH, put_in
 from tests.usage.measure import Scale, measured
-from tests.usage.reckoning import Deletion, Event, Life, Pass, Rows
+from tests.usage.reckoning import (
+    Deletion,
+    Event,
+    Life,
+    Pass,
+    Reckoning,
+    Rows,
+    each_day,
+    first_instant,
+)
 
 Ledger = psycopg.Connection[Any]
 
@@ -31,6 +43,80 @@ def test_sql_and_python_agree_to_the_last_digit(ledger: Ledger, seed: int) -> No
 def test_the_time_a_month_takes_can_be_measured(ledger: Ledger) -> None:
     told = list(measured(ledger, Scale(tenants=20, events=4_000)))
     assert sum("times as long" in line for line in told) == 4
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_true_days_lie_between_the_least_and_the_most(seed: int) -> None:
+    """Of changes that passes could see: no subject changes twice between two of them."""
+    truth, ledger = lived_and_seen(random.Random(seed))  # noqa: S311
+    for month in (1, 2, 3):
+        start, end = date(2026, month, 1), date(2026, month + 1, 1)
+        for skill in (None, "mail", "wiki"):
+            true, least, most = (
+                sum(of.counts(day, skill) for day in each_day(start, end))
+                for of in (
+                    Reckoning(truth, truth.lives[0], ZURICH, None, "best"),
+                    Reckoning(ledger, ledger.lives[0], ZURICH, None, "least"),
+                    Reckoning(ledger, ledger.lives[0], ZURICH, None, "most"),
+                )
+            )
+            assert least <= true <= most
+
+
+def lived_and_seen(chance: random.Random) -> tuple[Rows, Rows]:
+    """A tenant's rows with the times at which things happened, and as passes wrote them."""
+    looks = sorted({at("01-03 00:00") + timedelta(hours=chance.randrange(24 * 90)) for _ in range(60)})
+    passes = [
+        Pass(id=number, asked_at=look, observed_at=look, written_at=look)
+        for number, look in enumerate(looks, start=1)
+    ]
+    created = at("01-02 08:00")
+    true: list[Event] = []
+    seen: list[Event] = []
+    for skill in (None, "mail", "wiki"):
+        since, ordinal = created, 0
+        for one in passes:
+            if chance.random() < 0.2:
+                ordinal += 1
+                moment = since + chance.random() * (one.observed_at - since)
+                is_first_sight = one.id == 1 and skill is not None
+                event = Event(
+                    id=len(true) + 1,
+                    tenant="ada",
+                    skill=skill,
+                    on=ordinal % 2 == 1,
+                    at=moment,
+                    lifecycle=1,
+                    ordinal=ordinal,
+                    not_before=since,
+                    observed_at=one.observed_at,
+                    source="creation" if is_first_sight else "observed",
+                    pass_id=one.id,
+                )
+                true.append(event)
+                seen.append(replace(event, at=created if is_first_sight else one.observed_at))
+            since = one.observed_at
+    life = Life(id=1, org="org", tenant="ada", created_at=created, pass_id=1)
+    gone = looks[-1] - timedelta(days=chance.randrange(3))
+    before = max((look for look in looks if look <= gone), default=created)
+    deleted = before + chance.random() * (gone - before)
+    ended = Deletion(at=gone, not_before=before, observed_at=looks[-1], pass_id=passes[-1].id)
+    return (
+        Rows(passes=passes, lives=[replace(life, deletions=[replace(ended, at=deleted)])], events=true),
+        Rows(passes=passes, lives=[replace(life, deletions=[ended])], events=seen),
+    )
+
+
+@pytest.mark.parametrize("zone", sorted({*DELICATE, "Asia/Beirut", "America/Asuncion"}))
+def test_a_day_begins_with_its_first_instant_also_where_clocks_change_at_midnight(
+    ledger: Ledger, zone: str
+) -> None:
+    found = ledger.execute(
+        "SELECT day::date, billing_midnight(day::date, %s)"
+        " FROM generate_series('2023-01-01', '2028-12-31', interval '1 day') AS day",
+        [zone],
+    )
+    assert [(day, at) for day, at in found if at != first_instant(day, ZoneInfo(zone))] == []
 
 
 # Case by case ------------------------------------------------------------------------------------
@@ -166,6 +252,46 @@ def test_what_the_portal_wrote_twice_breaks_nothing(ledger: Ledger) -> None:
     twice = [("10-02 08:00", "+"), ("10-03 08:00", "+"), ("10-05 08:00", "-"), ("10-06 08:00", "-")]
     put_in(ledger, rows(twice, ("01-01 00:00", None), by_portal=True))
     assert skill_days(ledger) == [4]
+
+
+def test_what_the_portal_wrote_ahead_is_void_once_ours_says_otherwise(ledger: Ledger) -> None:
+    by_portal = rows([("10-05 08:00", "+"), ("10-20 08:00", "+")], ("01-01 00:00", None), by_portal=True)
+    ours = Event(
+        id=3,
+        tenant="ada",
+        skill="mail",
+        on=False,
+        at=at("10-10 08:00"),
+        lifecycle=1,
+        ordinal=0,
+        not_before=at("10-10 08:00"),
+        observed_at=at("10-10 08:00"),
+        source="observed",
+        pass_id=1,
+    )
+    put_in(ledger, replace(by_portal, events=[*by_portal.events, ours]))
+    assert skill_days(ledger) == [6]
+
+
+def test_as_of_the_instant_in_which_a_pass_was_written_it_counts(ledger: Ledger) -> None:
+    """Ada is deleted by the pass of the 10th, and the one of the 12th withdraws that."""
+    noon = {number: at(f"10-{number:02} 12:00") for number in (8, 10, 12)}
+    passes = [
+        Pass(id=number, asked_at=noon[day], observed_at=noon[day], written_at=noon[day])
+        for number, day in enumerate(noon, start=1)
+    ]
+    deleted = at("10-09 12:00")
+    deletion = Deletion(at=deleted, not_before=deleted, observed_at=noon[10], pass_id=2, withdrawn_by=3)
+    ada = Life(
+        id=1, org="org", tenant="ada", created_at=at("10-01 08:00"), pass_id=1, deletions=[deletion]
+    )
+    put_in(ledger, Rows(passes=passes, lives=[ada], events=[]))
+    days = "SELECT days FROM billing_tenant_days('2026-10-01', '2026-11-01', as_of => %s)"
+    found = [
+        [ledger.execute(days, [noon[day] - before]).fetchall() for before in (MICROSECOND, timedelta(0))]
+        for day in noon
+    ]
+    assert found == [[[], [(8,)]], [[(8,)], [(9,)]], [[(9,)], [(12,)]]]
 
 
 def skill_days(ledger: Ledger, bound: str = "best") -> list[int]:
