@@ -75,6 +75,9 @@ FROM (
         UNION ALL
         SELECT r.pass_id, 5, r.lifecycle_id, convert_to(format('rebound %s%L%L', r.lifecycle_id, r.old_uid, r.new_uid), 'UTF8')
         FROM reconciler_rebindings r WHERE r.pass_id BETWEEN $1 AND $2
+        UNION ALL
+        SELECT m.pass_id, 8, m.lifecycle_id, convert_to(format('moved %s %s', m.lifecycle_id, m.previous_lifecycle_id), 'UTF8')
+        FROM reconciler_moves m WHERE m.pass_id BETWEEN $1 AND $2
     ) few
     GROUP BY 1, 2, 3
     UNION ALL

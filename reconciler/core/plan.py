@@ -323,7 +323,7 @@ def _moved(
     begun = _begun(tenant, snapshot, lifecycle)
     beginning = replace(
         begun,
-        lifecycle=replace(begun.lifecycle, created_at=at.occurred_at),
+        lifecycle=replace(begun.lifecycle, created_at=at.occurred_at, changed_at=at.occurred_at),
         rows=tuple(rows),
         moved_from=lifecycle,
     )

@@ -75,6 +75,7 @@ RULES: Final[Mapping[str, Rule]] = {
         # What operators decided, and the passes.
         Rule("rebinding", "a change of uid matches nothing", _RECORDS),
         Rule("reopening", "a withdrawn deletion matches nothing", _RECORDS),
+        Rule("move", "a change of org matches nothing", _RECORDS),
         Rule("pass-counts", "a pass counted other rows than name it", _RESTORE),
         Rule("pass-order", "a pass is older than the pass before it", _RECORDS),
         Rule("pass-version", "a pass saw an older resourceVersion than one before it", _RECORDS),
@@ -121,7 +122,7 @@ class Rebuilt(Struct, frozen=True, kw_only=True, gc=False):
     known: Lifecycle | None
     """None where reconciler_state has no row of it."""
     seen_at: datetime | None
-    """The snapshot that first showed this uid; None where the portal began it, or it was rebound."""
+    """The snapshot that first showed this uid; None where it began otherwise, or was rebound."""
     is_adopted: bool = False
 
 

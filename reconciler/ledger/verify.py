@@ -39,7 +39,8 @@ _REBUILT: Final = """
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
        d.skills, d.suspended, d.changed_at,
        s.lifecycle_id, s.skills, s.suspended, s.changed_at, s.read_at, s.held,
-       CASE WHEN NOT EXISTS (SELECT FROM reconciler_rebindings r WHERE r.lifecycle_id = l.id)
+       CASE WHEN l.created_time_source = 'creation'
+                 AND NOT EXISTS (SELECT FROM reconciler_rebindings r WHERE r.lifecycle_id = l.id)
             THEN l.created_observed_at END,
        l.created_pass_id IS NULL
 FROM reconciler_derived_state() d

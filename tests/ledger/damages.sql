@@ -353,6 +353,34 @@ FROM reconciler_reopenings r
 WHERE l.id = r.lifecycle_id
 RETURNING r.pass_id;
 
+-- a move ends another one: move, gus, reconciler_moves
+UPDATE reconciler_moves
+SET previous_lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 'cid')
+RETURNING lifecycle_id;
+
+-- a move was of no pass: move, gus, reconciler_moves
+UPDATE reconciler_moves SET pass_id = 4 RETURNING lifecycle_id;
+
+-- a move leads to the same org: move, gus, reconciler_moves
+UPDATE tenant_billing_lifecycle SET zitadel_org_id = 'org-1' WHERE tenant_name = 'gus';
+SELECT lifecycle_id FROM reconciler_moves;
+
+-- a move leaves a gap: move, gus, reconciler_moves
+UPDATE tenant_billing_lifecycle
+SET deleted_at = deleted_not_before
+WHERE tenant_name = 'gus' AND deleted_at IS NOT NULL;
+SELECT lifecycle_id FROM reconciler_moves;
+
+-- a move is gone: lifecycle-source, gus, tenant_billing_lifecycle
+WITH gone AS (DELETE FROM reconciler_moves RETURNING lifecycle_id)
+SELECT lifecycle_id FROM gone;
+
+-- a skill goes on as of the first creation: time-source, gus, tenant_skill_events
+UPDATE tenant_skill_events
+SET time_source = 'creation'
+WHERE tenant_name = 'gus' AND pass_id = 3
+RETURNING id;
+
 -- a pass counted one row more: pass-counts, -, reconciler_passes
 UPDATE reconciler_passes SET events_inserted = events_inserted + 1 WHERE id = 2 RETURNING id;
 
@@ -397,6 +425,9 @@ UPDATE reconciler_passes SET tenants_examined = 0 WHERE id = 3 RETURNING id;
 
 -- a withdrawn end is moved: digest-rows, -, reconciler_passes
 UPDATE reconciler_reopenings SET deleted_not_before = deleted_at RETURNING deleted_pass_id;
+
+-- a move is of another lifecycle: digest-rows, -, reconciler_passes
+UPDATE reconciler_moves SET previous_lifecycle_id = previous_lifecycle_id + 100 RETURNING pass_id;
 
 -- an adopted one goes to another org: digest-rows, -, reconciler_passes
 UPDATE tenant_billing_lifecycle

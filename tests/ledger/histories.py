@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits
-from reconciler.core.plan import Decisions
+from reconciler.core.plan import NONE, Decisions
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
 from reconciler.errors import Refused
 from reconciler.ledger.books import Ledger
-from reconciler.passes import run_pass
+from reconciler.passes import run_pass, run_watched
 from tests.conftest import open_database
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
@@ -24,7 +24,8 @@ NAMES = ("ada", "bea", "cleo", "dora", "edda", "flora")
 SKILLS = ("mail", "wiki", "chat", "ä", "x" * 200)
 
 TABLES = (
-    *("reconciler_digests", "reconciler_state", "reconciler_rebindings", "reconciler_reopenings"),
+    *("reconciler_digests", "reconciler_state"),
+    *("reconciler_rebindings", "reconciler_reopenings", "reconciler_moves"),
     *("tenant_skill_events", "tenant_suspension_events", "tenant_billing_lifecycle"),
     "reconciler_passes",
 )
@@ -32,7 +33,7 @@ EVENTS = ("tenant_skill_events", "tenant_suspension_events")
 
 
 class Step(NamedTuple):
-    """One pass, as an operator may start it."""
+    """One pass, as an operator may start it, or as the watch does."""
 
     snapshot: Snapshot
     limits: Limits
@@ -62,6 +63,7 @@ class World:
         self._cluster = "cluster-1"
         self._version = 100
         self._uids = 0
+        self._paid: dict[str, str] = {}
 
     def portal(self, connection: "psycopg.Connection[Any]") -> None:
         """What the portal's hooks wrote before the first pass, not always in good order."""
@@ -114,8 +116,9 @@ class World:
             )
             rebind, adopt = self._happen()
             missing = set(self.chance.sample(NAMES, 4)) if self.chance.random() < 0.1 else set[str]()
+            snapshot = self._snapshot(missing)
             yield Step(
-                self._snapshot(missing),
+                self._watched(snapshot) if self.chance.random() < 0.3 else snapshot,
                 Limits(
                     brake_floor=2,
                     allow_deletions=self.chance.choice((None, None, 10)),
@@ -124,6 +127,7 @@ class World:
                 Decisions(
                     rebind=rebind or self.chance.random() < 0.1,
                     reopen=frozenset(self._revived()),
+                    move=frozenset(self._relabelled()),
                 ),
             )
 
@@ -154,6 +158,8 @@ class World:
                 name: replace(one, uid=self._uid(), created_at=self._second())
                 for name, one in self.there.items()
             }
+            for one in self.there.values():
+                self._paid[one.uid] = one.org
         return restored, restored or self.chance.random() < 0.05
 
     def _revived(self) -> list[str]:
@@ -161,7 +167,18 @@ class World:
         gone = {one.uid for one in self._gone}
         back = [name for name, one in self.there.items() if one.uid in gone]
         names = back if self.chance.random() < 0.9 else NAMES
-        return self.chance.sample(sorted(names), 1) if names and self.chance.random() < 0.4 else []
+        return self.chance.sample(sorted(names), 1) if names and self.chance.random() < 0.6 else []
+
+    def _relabelled(self) -> list[str]:
+        """Whose org is settled: somebody who bears another label; or none that did, by mistake."""
+        names = [one.name for one in self.there.values() if self._paid[one.uid] != one.org]
+        if self.chance.random() < 0.05:
+            names = sorted(self.there)
+        names = self.chance.sample(names, 1) if names and self.chance.random() < 0.7 else []
+        for name in names:
+            one = self.there[name]
+            self._paid[one.uid] = one.org
+        return names
 
     def _tenant(
         self, name: str, *, uid: str | None = None, created_at: datetime | None = None
@@ -169,10 +186,13 @@ class World:
         def some_time() -> datetime | None:
             return self.chance.choice((None, self._second(), self.now - timedelta(days=1)))
 
+        uid = uid or self._uid()
+        org = "org" if self.chance.random() < 0.85 else "other-org"
+        self._paid.setdefault(uid, org)
         return Tenant(
-            uid=uid or self._uid(),
+            uid=uid,
             name=name,
-            org="org" if self.chance.random() < 0.97 else "other-org",
+            org=org,
             created_at=created_at or self._second(),
             skills=tuple(sorted(self.chance.sample(SKILLS, self.chance.randint(0, 4)))),
             suspended=self.chance.random() < 0.4,
@@ -204,6 +224,19 @@ class World:
             resource_version=str(self._version),
         )
 
+    def _watched(self, listed: Snapshot) -> Snapshot:
+        """One of its tenants, or one that is gone, as the watch would tell it."""
+        uids = {one.uid for one in (*self.there.values(), *self._gone[-3:])}
+        uid = self.chance.choice(sorted(uids) or ["nobody"])
+        return replace(
+            listed,
+            tenants=[one for one in listed.tenants if one.uid == uid],
+            unreadable=[one for one in listed.unreadable if one.uid == uid],
+            asked_at=listed.observed_at,
+            source="watch",
+            scope=frozenset({uid}),
+        )
+
     def _uid(self) -> str:
         self._uids += 1
         return f"uid-{self._uids}"
@@ -223,8 +256,11 @@ def live_through(url: str, seed: int, passes: int) -> Sequence[Step]:
         ledger = Ledger(database)
         for step in world.steps(passes):
             with suppress(Refused):
-                run_pass(Given(step.snapshot), ledger, step.limits, step.decisions)
-                written.append(step)
+                if step.snapshot.scope is None:
+                    run_pass(Given(step.snapshot), ledger, step.limits, step.decisions)
+                    written.append(step)
+                elif run_watched([step.snapshot], ledger, step.limits):
+                    written.append(step._replace(decisions=NONE))
     return written
 
 

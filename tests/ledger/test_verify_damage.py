@@ -27,9 +27,19 @@ from tests.ledger.test_verify_healthy import found
 ADA = tenant("ada", "mail", created="2026-01-01T00:00:00Z")
 AWAY: Json = {"created": "2026-03-06T12:00:00Z"}
 
+GUS = tenant("gus", "mail", suspend=True)
+MOVED = tenant("gus", "mail", suspend=True, org="org-2")
+
 PASSES: list[tuple[list[Json], Decisions]] = [
     (
-        [ADA, tenant("bob", "mail", "wiki"), tenant("cid", suspend=True), tenant("dot"), tenant("eva")],
+        [
+            ADA,
+            tenant("bob", "mail", "wiki"),
+            tenant("cid", suspend=True),
+            tenant("dot"),
+            tenant("eva"),
+            GUS,
+        ],
         Decisions(),
     ),
     (
@@ -39,6 +49,7 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("cid"),
             tenant("dot", deleted="2026-12-01T12:00:00Z"),
             tenant("eva"),
+            GUS,
         ],
         Decisions(),
     ),
@@ -49,8 +60,9 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("cid", suspend=True),
             tenant("dot", "crm", uid="dot-2", created="2026-12-02T12:00:00Z"),
             tenant("eva"),
+            MOVED,
         ],
-        Decisions(),
+        Decisions(move=frozenset({"gus"})),
     ),
     (
         [
@@ -58,6 +70,7 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("cid", suspend=True),
             tenant("dot", "crm", uid="dot-2", created="2026-12-02T12:00:00Z"),
             tenant("eva", "mail", uid="eva-2", created="2026-12-03T12:00:00Z"),
+            MOVED,
         ],
         Decisions(rebind=True),
     ),
@@ -68,11 +81,12 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("cid", suspend=True),
             tenant("dot", "crm", uid="dot-3", created="2026-12-04T12:00:00Z"),
             tenant("eva", "mail", uid="eva-2", created="2026-12-03T12:00:00Z"),
+            MOVED,
         ],
         Decisions(reopen=frozenset({"bob"})),
     ),
 ]
-"""A day each, from 1 December: things change, dot dies twice, eva is rebound, bob reopened."""
+"""A day each, from 1 December: dot dies twice, gus is moved, eva rebound, bob reopened."""
 
 
 def day(number: int) -> str:
@@ -221,7 +235,7 @@ def test_damage_is_told_with_what_to_do(
 
 
 def test_what_the_next_pass_would_write_is_pending_and_no_damage(look: Command) -> None:
-    file = snapshot(look.folder, "20261206T000000Z", *PASSES[-1][0][:-1], tenant("fay", "mail"))
+    file = snapshot(look.folder, "20261206T000000Z", *PASSES[-1][0][:-2], MOVED, tenant("fay", "mail"))
     done = look("verify", "--snapshot", file, "--output", "json")
     assert done.status == 0, done.out
     assert done.report["clean"]

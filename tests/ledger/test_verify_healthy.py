@@ -22,6 +22,8 @@ PASSES = 10
 WHAT_HAPPENED = (
     "reconciler_rebindings",
     "reconciler_reopenings",
+    "reconciler_moves",
+    "reconciler_passes WHERE NOT complete",
     "reconciler_passes WHERE held_back <> '[]'",
     "reconciler_passes WHERE quarantined <> '[]'",
     "reconciler_passes WHERE adopted_cluster",
@@ -31,7 +33,7 @@ WHAT_HAPPENED = (
     "tenant_billing_lifecycle WHERE deleted_time_source = 'observed'",
     "tenant_skill_events WHERE ordinal = 0",
 )
-SHARE = 25
+SHARE = 50
 
 
 def found(url: str, last: Step | None = None) -> Sequence[Finding]:
@@ -55,7 +57,7 @@ def found(url: str, last: Step | None = None) -> Sequence[Finding]:
         state = replace(before, live=live, adopted=adopted)
         state = replace(state, gone=known.gone(transaction, last.snapshot, state))
         # What was decided about the tenants in it was decided; who is reopened is no longer closed.
-        again = replace(last.decisions, reopen=frozenset())
+        again = replace(last.decisions, reopen=frozenset(), move=frozenset())
         pending = guard(plan(last.snapshot, state, again), state, last.limits)
         left = [(change, row) for change, row in pending.rows() if not change.weak]
         assert left == [], left

@@ -19,3 +19,15 @@ WHERE l.id IS NULL OR p.id IS NULL OR r.deleted_at IS NULL OR (r.deleted_pass_id
    OR r.deleted_observed_at <> gone.observed_at
    OR NOT (r.deleted_not_before <= r.deleted_at AND r.deleted_at <= r.deleted_observed_at)
    OR (l.deleted_at IS NOT NULL AND coalesce(l.deleted_pass_id, 0) <= r.pass_id)
+UNION ALL
+SELECT 'move', coalesce(l.tenant_name, before.tenant_name), coalesce(l.tenant_uid, before.tenant_uid), ARRAY['reconciler_moves'], ARRAY[m.lifecycle_id],
+       concat('by pass ', m.pass_id, ' from ', before.zitadel_org_id, ', which ends ' || before.deleted_at, ' by pass ' || before.deleted_pass_id,
+              ', to ', l.zitadel_org_id, ', which begins ' || l.created_at, ' by pass ' || l.created_pass_id)
+FROM reconciler_moves m
+LEFT JOIN tenant_billing_lifecycle l ON l.id = m.lifecycle_id
+LEFT JOIN tenant_billing_lifecycle before ON before.id = m.previous_lifecycle_id
+WHERE (l.tenant_name, l.created_pass_id, l.created_at, l.created_not_before)
+      IS DISTINCT FROM (before.tenant_name, m.pass_id, before.deleted_at, before.deleted_not_before)
+   OR before.deleted_pass_id IS DISTINCT FROM m.pass_id OR before.zitadel_org_id = l.zitadel_org_id
+   OR (l.tenant_uid <> before.tenant_uid AND NOT EXISTS (
+       SELECT FROM reconciler_rebindings r WHERE r.lifecycle_id = l.id AND r.old_uid = before.tenant_uid))

@@ -41,13 +41,15 @@ WITH portal_end AS (
         CASE WHEN e.occurred_at < e.before_at THEN 'time-order' END,
         CASE WHEN e.pass_id <= e.before_pass THEN 'write-order' END,
         CASE WHEN l.id IS NOT NULL AND NOT CASE e.time_source
-             WHEN 'creation' THEN e.event_kind = 'enabled' AND e.pass_id = l.created_pass_id
+             WHEN 'creation' THEN e.event_kind = 'enabled' AND e.pass_id = l.created_pass_id AND l.created_time_source = 'creation'
                                   AND e.occurred_at = l.created_at AND e.not_before = l.created_not_before
              WHEN 'status' THEN e.event_kind = 'suspended'
              WHEN 'managed-fields' THEN e.skill_id IS NULL OR e.pass_id IS DISTINCT FROM l.created_pass_id
              -- One that was deleted at first sight was suspended before its end: there is where that is moved.
              WHEN 'observed' THEN CASE WHEN e.skill_id IS NULL THEN e.occurred_at = e.observed_at OR e.pass_id = l.created_pass_id
-                                       ELSE e.occurred_at = e.observed_at AND e.pass_id IS DISTINCT FROM l.created_pass_id END
+                                       -- Under another org it goes on with what was on.
+                                       ELSE e.occurred_at = e.observed_at AND (e.pass_id IS DISTINCT FROM l.created_pass_id
+                                                                               OR l.created_time_source = 'observed') END
              ELSE e.time_source IS NULL END THEN 'time-source' END,
         CASE WHEN e.pass_id < l.created_pass_id
                   -- The portal may have dated a creation ahead of its time.

@@ -16,7 +16,10 @@ WITH checked AS (
              THEN 'lifecycle-interval' END,
         CASE WHEN l.deleted_at < l.created_at OR l.deleted_pass_id < l.created_pass_id OR l.deleted_pass_id < l.recognised_pass_id
              THEN 'lifecycle-order' END,
-        CASE WHEN l.created_time_source <> 'creation' OR l.created_not_before <> l.created_at
+        CASE WHEN NOT CASE l.created_time_source
+                  WHEN 'creation' THEN l.created_not_before = l.created_at AND moved.lifecycle_id IS NULL
+                  WHEN 'observed' THEN l.created_at = l.created_observed_at AND moved.lifecycle_id IS NOT NULL
+                  ELSE l.created_time_source IS NULL END
                   OR l.deleted_time_source NOT IN ('deletion', 'successor', 'observed')
                   OR (l.deleted_time_source = 'observed' AND l.deleted_at <> l.deleted_observed_at)
              THEN 'lifecycle-source' END,
@@ -37,6 +40,7 @@ WITH checked AS (
     LEFT JOIN reconciler_passes born ON born.id = l.created_pass_id
     LEFT JOIN reconciler_passes gone ON gone.id = l.deleted_pass_id
     LEFT JOIN reconciler_passes known ON known.id = l.recognised_pass_id
+    LEFT JOIN reconciler_moves moved ON moved.lifecycle_id = l.id
     LEFT JOIN (
         SELECT DISTINCT ON (r.lifecycle_id) r.lifecycle_id, p.cluster_uid
         FROM reconciler_rebindings r LEFT JOIN reconciler_passes p ON p.id = r.pass_id
