@@ -11,33 +11,18 @@ from reconciler.core.tenant import Snapshot
 from reconciler.errors import LedgerError
 from reconciler.health import Vitals
 from reconciler.ledger.books import Ledger
-from reconciler.modes.follow import Follower
+from reconciler.modes.follow import CaughtUp, Follower
 from reconciler.modes.loop import run_until_told
 from reconciler.modes.resident import Resident
 from reconciler.output.report import summary
 from reconciler.output.text import Progress
-from reconciler.passes import Pass, Source, run_pass, run_watched
+from reconciler.passes import Pass, run_pass, run_watched
 from reconciler.settings import load
 
 HEALTH_PORT: Final = 8080
 LEADER: Final = "reconciler leader of "
 
 log = logging.getLogger(__name__)
-
-
-class _CaughtUp:
-    """Snapshots of the cluster, taken once all that the watch has of them is written."""
-
-    is_live = True
-
-    def __init__(self, source: Source, follower: Follower) -> None:
-        self._source = source
-        self._follower = follower
-
-    def snapshot(self) -> Snapshot:
-        listed = self._source.snapshot()
-        self._follower.catch_up(listed)
-        return listed
 
 
 def loop(flags: dict[str, Any], *, output: str) -> int:
@@ -74,13 +59,13 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
 
         follower = Follower(cluster.watch, write, vitals) if settings.watch else None
         timed = vitals.source(cluster)
-        source = timed if follower is None else _CaughtUp(timed, follower)
+        source = timed if follower is None else CaughtUp(timed, follower)
 
         def full_pass() -> None:
             vitals.attempted()
             books.prepare()
-            if follower is not None and not follower.is_on:
-                follower.begin(*books.last_seen())
+            if follower is not None:
+                follower.resume(books.last_seen)
             done = run_pass(source, ledger, allowed)
             vitals.passed(done)
             if follower is not None:

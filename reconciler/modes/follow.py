@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from reconciler.core.tenant import Snapshot
 from reconciler.errors import Expired, ReconcilerError, SnapshotError
 from reconciler.modes.backoff import delay
+from reconciler.passes import Source
 
 MOST_AT_ONCE: Final = 500
 """Changes that are written in one transaction, at most."""
@@ -69,6 +70,7 @@ class Follower:
         self._stream: _Stream | None = None
         self._position = 0
         self._present: set[str] = set()
+        self._is_expired = False
         self._noted_at = self._opened_at = clock()
         self._breaks = 0
 
@@ -76,6 +78,11 @@ class Follower:
     def is_on(self) -> bool:
         """Whether there is a stream, or one is being opened."""
         return self._stream is not None
+
+    def resume(self, last_seen: Callable[[], tuple[str | None, Sequence[str]]]) -> None:
+        """Takes up from where the ledger is, where there is no stream and its history is still kept."""
+        if not self.is_on and not self._is_expired:
+            self.begin(*last_seen())
 
     def begin(self, version: str | None, present: Sequence[str]) -> None:
         """Takes up from a resourceVersion, and from the uids that lived then."""
@@ -97,6 +104,7 @@ class Follower:
             if changes:
                 self._keep(changes)
         except Expired:
+            self._is_expired = True
             self.close()
             raise
         except ReconcilerError:
@@ -122,6 +130,7 @@ class Follower:
     def listed(self, listed: Snapshot) -> None:
         """A pass over that list was written: the stream goes on from there, where there is none."""
         self._present = _uids(listed)
+        self._is_expired = False
         self._noted_at = self._clock()
         version = listed.resource_version or ""
         # A server restored from a backup has gone back: of what lies ahead it would never tell.
@@ -159,6 +168,22 @@ class Follower:
             self._present |= uids
             self._present -= (change.scope or frozenset()) - uids
         self._position = max(self._position, int(last.resource_version or 0))
+
+
+class CaughtUp:
+    """Snapshots of the cluster, taken once all that the watch has of them is written."""
+
+    is_live = True
+
+    def __init__(self, source: Source, follower: Follower) -> None:
+        self._source = source
+        self._follower = follower
+
+    def snapshot(self) -> Snapshot:
+        """Raises SnapshotError, and whatever writing raises."""
+        listed = self._source.snapshot()
+        self._follower.catch_up(listed)
+        return listed
 
 
 class _Stream:

@@ -117,24 +117,28 @@ class World:
             rebind, adopt = self._happen()
             missing = set(self.chance.sample(NAMES, 4)) if self.chance.random() < 0.1 else set[str]()
             snapshot = self._snapshot(missing)
+            decisions = Decisions(
+                rebind=rebind or self.chance.random() < 0.1,
+                reopen=frozenset(self._revived()),
+                move=frozenset(self._relabelled()),
+            )
+            is_watched = decisions == NONE and self.chance.random() < 0.5
             yield Step(
-                self._watched(snapshot) if self.chance.random() < 0.3 else snapshot,
+                self._watched(snapshot) if is_watched else snapshot,
                 Limits(
                     brake_floor=2,
                     allow_deletions=self.chance.choice((None, None, 10)),
                     adopt_cluster=adopt,
                 ),
-                Decisions(
-                    rebind=rebind or self.chance.random() < 0.1,
-                    reopen=frozenset(self._revived()),
-                    move=frozenset(self._relabelled()),
-                ),
+                decisions,
             )
 
     def _happen(self) -> tuple[bool, bool]:
         for name in NAMES:
             one = self.there.pop(name, None)
-            match self.chance.choice(("stay", "stay", "change", "change", "go", "again", "back")):
+            match self.chance.choice(
+                ("stay", "stay", "change", "change", "go", "again", "back", "back")
+            ):
                 case "stay" if one is not None:
                     self.there[name] = one
                 case "change" if one is not None and one.deleted_at is None:
@@ -260,7 +264,7 @@ def live_through(url: str, seed: int, passes: int) -> Sequence[Step]:
                     run_pass(Given(step.snapshot), ledger, step.limits, step.decisions)
                     written.append(step)
                 elif run_watched([step.snapshot], ledger, step.limits):
-                    written.append(step._replace(decisions=NONE))
+                    written.append(step)
     return written
 
 

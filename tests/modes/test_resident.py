@@ -114,6 +114,8 @@ def test_history_that_is_gone_ends_the_stream_until_a_list_begins_another() -> N
     server, written = Server(((), Expired("410")), ([change(21)], None)), Written()
     follower = followed(server, written)
     assert until(follower, lambda: not follower.is_on, Expired) == ["Expired"]
+    follower.resume(lambda: ("5", ["A"]))
+    assert not follower.is_on
     follower.listed(replace(snapshot([tenant("A")]), resource_version="20"))
     until(follower, lambda: "21" in written.versions)
     assert server.asked == ["5", "20"]
