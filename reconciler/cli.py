@@ -160,10 +160,10 @@ def _add_history(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     history.add_argument(
         "--at",
         metavar="TIME",
-        help="was it billable then, and why? A day (2026-03-14, of Europe/Zurich), or RFC 3339",
+        help="was it billable then, and why? A day (2026-03-14), or RFC 3339",
     )
     _add_output(history, "text", "json")
-    _add_settings(history, options.DATABASE, options.LOGGING)
+    _add_settings(history, options.USAGE, options.DATABASE, options.LOGGING)
 
 
 def _add_coverage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

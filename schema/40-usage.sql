@@ -296,6 +296,7 @@ DECLARE
     last date;
     -- Of several rows, in an adopted database, the first is the platform's.
     fees CONSTANT platform_pricing := (SELECT p FROM platform_pricing p ORDER BY p.id LIMIT 1);
+    wanted CONSTANT text[] := CASE WHEN bounds THEN '{best,least,most}' ELSE '{best}' END;
     length integer;
 BEGIN
     FOR month IN SELECT generate_series(
@@ -305,27 +306,16 @@ BEGIN
         length := (month + interval '1 month')::date - month;
         RETURN QUERY
         WITH found AS (
-            SELECT d.lifecycle_id, i.item, NULL AS skill_id, i.days, 'best' AS bound
-            FROM billing_tenant_days(first, last, time_zone, as_of) d
-            CROSS JOIN LATERAL (
-                SELECT 'set-up-fee' AS item, 1 AS days WHERE d.set_up
-                UNION ALL SELECT 'monthly-fee', d.days WHERE d.days > 0) i
-            UNION ALL
-            SELECT d.lifecycle_id, 'skill', d.skill_id, d.days, 'best'
-            FROM billing_skill_days(first, last, time_zone, as_of) d
-            UNION ALL
-            SELECT d.lifecycle_id, i.item, NULL, i.days, bound
-            FROM unnest('{least,most}'::text[]) AS bound
+            SELECT d.lifecycle_id, i.item, NULL AS skill_id, i.days, bound
+            FROM unnest(wanted) AS bound
             CROSS JOIN LATERAL billing_tenant_days(first, last, time_zone, as_of, bound) d
             CROSS JOIN LATERAL (
                 SELECT 'set-up-fee' AS item, 1 AS days WHERE d.set_up
                 UNION ALL SELECT 'monthly-fee', d.days WHERE d.days > 0) i
-            WHERE bounds
             UNION ALL
             SELECT d.lifecycle_id, 'skill', d.skill_id, d.days, bound
-            FROM unnest('{least,most}'::text[]) AS bound
+            FROM unnest(wanted) AS bound
             CROSS JOIN LATERAL billing_skill_days(first, last, time_zone, as_of, bound) d
-            WHERE bounds
         ), line AS (
             SELECT f.lifecycle_id, f.item, f.skill_id,
                    coalesce(max(f.days) FILTER (WHERE f.bound = 'best'), 0) AS days,

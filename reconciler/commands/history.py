@@ -4,7 +4,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,13 +17,11 @@ from reconciler.ledger import history as ledger_history
 from reconciler.ledger import schema
 from reconciler.ledger.known import last_pass
 from reconciler.ledger.postgres import Database, Transaction
+from reconciler.ledger.usage import day
 from reconciler.output.report import to_json
 from reconciler.output.text import time
 from reconciler.output.timeline import answered, timeline
 from reconciler.settings import load
-
-ZONE: Final = "Europe/Zurich"
-"""Whose calendar days are billed."""
 
 
 class _History(Struct, rename={"start": "from", "end": "to"}):
@@ -79,14 +77,14 @@ def history(
     if since is not None and since >= (until or now):
         raise UsageError(f"--from {time(since)} is not before --to {time(until or now)}")
     with open_database(settings) as database, database.transaction(read_only=True) as transaction:
-        schema.check_there(transaction, database)
+        schema.check_current(transaction, database)
         found = ledger_history.history(transaction, tenant, org=org)
         if not found:
             if tenant is not None:
                 raise UsageError(f"the ledger knows no tenant {shown(tenant)}, by name or by uid")
             raise UsageError(f"the ledger knows no org {shown(org or '')}")
         last = last_pass(transaction).last_pass
-        asked = None if at is None else _asked(transaction, at, now)
+        asked = None if at is None else _asked(transaction, at, now, settings.time_zone)
     known_until = last.observed_at if last else now
     if at is not None and asked is not None:
         if asked.start >= known_until:
@@ -112,8 +110,8 @@ def history(
     return 0
 
 
-def _asked(transaction: Transaction, at: str, now: datetime) -> Span:
-    """A calendar day, or the instant that a time is."""
+def _asked(transaction: Transaction, at: str, now: datetime, time_zone: str) -> Span:
+    """A calendar day of the time zone, or the instant that a time is."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", at, re.ASCII):
         try:
             instant = given_time("--at", at, now)
@@ -124,10 +122,10 @@ def _asked(transaction: Transaction, at: str, now: datetime) -> Span:
         start = instant or now
         return Span(start, start + timedelta(microseconds=1))
     try:
-        date.fromisoformat(at)
+        asked = date.fromisoformat(at)
     except ValueError as error:
         raise UsageError(f"--at {at}: {error}") from None
-    return ledger_history.day(transaction, at, ZONE)
+    return day(transaction, asked, time_zone)
 
 
 def coverage(

@@ -83,7 +83,7 @@ def limits(
     )
 
 
-ABOUT: Final = ("pass_id", "tenant", "uid", "kind", "skill", "outcome")
+ABOUT: Final = ("pass_id", "tenant", "uid")
 """What an event may be about: `extra` of a logging call."""
 
 

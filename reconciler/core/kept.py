@@ -92,13 +92,6 @@ def _shown(snapshot: Snapshot) -> Sequence[Tenant | Unreadable]:
     return [*snapshot.tenants, *snapshot.unreadable]
 
 
-def outcome(plan: Plan, known: KnownState) -> KnownState:
-    """What the ledger knows once the plan is written."""
-    kept = KeptState(known)
-    ended = kept.forward(plan)
-    return kept.known(replace(plan.snapshot, scope=None), {**known.gone, **ended})
-
-
 def _numbered(change: Change, written: Written | None) -> Lifecycle:
     lifecycle = change.lifecycle
     if written is None or not change.begins or lifecycle.uid is None:

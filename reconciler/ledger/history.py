@@ -43,10 +43,6 @@ SELECT mine_id, event_kind, skill_id, occurred_at, not_before, time_source, obse
 FROM of_mine ORDER BY occurred_at, ordinal NULLS FIRST, skill_id COLLATE "C" NULLS FIRST, id
 """
 
-_DAY = """
-SELECT %s::date::timestamp AT TIME ZONE %s, (%s::date + 1)::timestamp AT TIME ZONE %s
-"""
-
 _PASSES = """
 SELECT id, source, cluster_uid, resource_version, asked_at, observed_at, written_at
 FROM reconciler_passes WHERE id = ANY(%s)
@@ -88,11 +84,6 @@ def history(
             )
         )
     return lifecycles
-
-
-def day(transaction: Transaction, date: str, zone: str) -> Span:
-    """A calendar day of a time zone, by the database's clock rules: of 23, 24 or 25 hours."""
-    return Span(*transaction.rows(_DAY, date, zone, date, zone)[0])
 
 
 def looks(transaction: Transaction, start: datetime | None, end: datetime) -> Sequence[Span]:

@@ -2,13 +2,14 @@
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.history import Span
 from reconciler.core.reading import shown
 from reconciler.core.times import CLOCK_TOLERANCE
 from reconciler.core.usage import Correction, Item, Line, Period, Total, Usage, differences, in_order
@@ -17,8 +18,6 @@ from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database, Transaction
 
 log = logging.getLogger(__name__)
-
-ZURICH: Final = "Europe/Zurich"
 
 _LINES: Final = """
 SELECT to_char(u.month, 'YYYY-MM'), u.zitadel_org_id, u.tenant_name, u.lifecycle_id, u.item, u.skill_id,
@@ -41,7 +40,7 @@ class Question(Struct, frozen=True, kw_only=True):
     """What is to be reckoned, and of whom."""
 
     period: Period
-    time_zone: str = ZURICH
+    time_zone: str = "Europe/Zurich"
     """Whose calendar days are billed."""
     as_of: datetime | None = None
     """Leaves out what later passes wrote; None: nothing."""
@@ -59,6 +58,13 @@ def usage(database: Database, question: Question) -> Usage:
     question = _settled(database, question)
     with database.transaction(read_only=True) as transaction:
         return _usage(transaction, database, question)
+
+
+def day(transaction: Transaction, date: date, time_zone: str) -> Span:
+    """A calendar day, of 23, 24 or 25 hours. Raises UsageError for a zone that nobody knows."""
+    _check_time_zone(transaction, time_zone)
+    ends = "SELECT billing_midnight(%s, %s), billing_midnight(%s, %s)"
+    return Span(*transaction.rows(ends, date, time_zone, date + timedelta(days=1), time_zone)[0])
 
 
 def corrections(database: Database, question: Question) -> Sequence[Correction]:
@@ -115,10 +121,7 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
     period = question.period
     if period.end <= period.start:
         raise UsageError(f"from {period.start} to {period.end}: expected a later day to end before")
-    if not transaction.rows("SELECT FROM pg_timezone_names WHERE name = %s", question.time_zone):
-        raise UsageError(
-            f"the database knows no time zone {shown(question.time_zone)}; expected one like {ZURICH}"
-        )
+    _check_time_zone(transaction, question.time_zone)
     for what, value, known in (
         ("org", question.org, "zitadel_org_id = %s"),
         ("tenant", question.tenant, "%s IN (tenant_name, tenant_uid)"),
@@ -126,6 +129,13 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
         ask = f"SELECT FROM tenant_billing_lifecycle WHERE {known} LIMIT 1"
         if value is not None and not transaction.rows(ask, value):
             raise UsageError(f"the ledger knows no {what} {shown(value)}")
+
+
+def _check_time_zone(transaction: Transaction, time_zone: str) -> None:
+    if not transaction.rows("SELECT FROM pg_timezone_names WHERE name = %s", time_zone):
+        raise UsageError(
+            f"the database knows no time zone {shown(time_zone)}; expected one like Europe/Zurich"
+        )
 
 
 def _line(row: Sequence[Any], *, prices: bool) -> Line:

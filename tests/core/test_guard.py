@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from reconciler.core.guard import Limits, guard
-from reconciler.core.kept import outcome
 from reconciler.core.plan import Kind, Plan, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant
 from reconciler.errors import OutdatedSnapshot, Refused
 from tests.core.examples import LAST, P, at, known, lifecycle, said, snapshot, tenant, unreadable
+from tests.outcome import outcome
 
 TICK = timedelta(microseconds=1)
 DEFAULT = Limits()

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits, guard
-from reconciler.core.kept import outcome
 from reconciler.core.plan import Change, Kind, Plan, Row, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant, Unreadable
 from reconciler.core.times import TimeSource
 from tests.core.examples import at, known, lifecycle, said, snapshot, tenant, unreadable
+from tests.outcome import outcome
 
 NAMES = ("aare", "birs", "cher")
 PORTAL = known([lifecycle(None, "aare", "mail"), lifecycle(None, "birs", suspended=True)], last=None)

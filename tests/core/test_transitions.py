@@ -7,12 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.evidence import Evidence
-from reconciler.core.kept import outcome
 from reconciler.core.plan import Decisions, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Tenant, Unreadable
 from reconciler.core.times import Moment, TimeSource
 from reconciler.errors import Refused, SnapshotError
 from tests.core.examples import P, S, at, known, lifecycle, said, snapshot, tenant, unreadable
+from tests.outcome import outcome
 
 GONE_BY = at(30)
 

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from reconciler.core.events import WatchFailed, newest_version, read_event
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits, guard, is_news
-from reconciler.core.kept import KeptState, outcome
+from reconciler.core.kept import KeptState
 from reconciler.core.plan import Plan, plan
 from reconciler.core.reading import Dialect, NotTheList
 from reconciler.core.tenant import KnownState, Snapshot, Tenant, Unreadable
 from reconciler.core.times import TimeSource
 from tests.core.examples import S, at, known, lifecycle, said, snapshot, tenant, unreadable
+from tests.outcome import outcome
 
 
 def watched(

@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from reconciler.core.kept import outcome
 from reconciler.core.plan import Kind, Plan, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.sources import cluster as source
+from tests.outcome import outcome
 from tests.truth.cluster import API_VERSION, EPOCH, HOUR, KIND, MINUTE, SECOND, Write
 
 INTERVALS: Final = (1, 5, 15, 60)
