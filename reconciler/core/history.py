@@ -105,6 +105,7 @@ def answer(lifecycle: WrittenLifecycle, asked: Span, until: datetime) -> Answer:
     A skill counts where it was enabled while the tenant lived and was not suspended; one that was
     switched on and off in the same instant counts for that instant.
     """
+    asked = Span(asked.start, min(asked.end, until))
     found = spans(lifecycle, until)
     life = Span(lifecycle.created_at, max(lifecycle.deleted_at or until, lifecycle.created_at))
     active = list(_without(life, found.get(None, ())))
@@ -151,7 +152,7 @@ def _of_skill(
         because = "it was enabled"
     elif there:
         because = "it was enabled only while the tenant did not count"
-    elif enabled[0].start >= asked.end:
+    elif enabled and enabled[0].start >= asked.end:
         because = "it was not enabled yet"
     else:
         because = "it was disabled"
@@ -163,6 +164,7 @@ def _of_skill(
 
 def _decisive(rows: Sequence[WrittenRow], asked: Span) -> Sequence[WrittenRow]:
     """The last row before the span, and those within it; the first one, where all come later."""
+    rows = _in_order(rows)
     before = [row for row in rows if row.occurred_at <= asked.start]
     within = [row for row in rows if asked.start < row.occurred_at < asked.end]
     return [*before[-1:], *within] or rows[:1]
@@ -191,18 +193,32 @@ def within(lifecycles: Sequence[WrittenLifecycle], shown: Span) -> Sequence[Writ
 def spans(lifecycle: WrittenLifecycle, until: datetime) -> Mapping[str | None, Sequence[Span]]:
     """When each skill was enabled, and (None) when the tenant was suspended; no later than `until`."""
     end = max(min(lifecycle.deleted_at or until, until), lifecycle.created_at)
-    found: dict[str | None, list[Span]] = {}
-    since: dict[str | None, datetime] = {}
-    for row in lifecycle.rows:
-        switched_on = _SWITCHES.get(row.kind)
-        if switched_on:
-            found.setdefault(row.skill_id, [])
-            since.setdefault(row.skill_id, row.occurred_at)
-        elif switched_on is False and row.skill_id in since:
-            found[row.skill_id].append(Span(since.pop(row.skill_id), row.occurred_at))
-    for subject, start in since.items():
-        found[subject].append(Span(start, max(start, end)))
-    return found
+    subjects: dict[str | None, list[WrittenRow]] = {}
+    for row in _in_order(lifecycle.rows):
+        if row.kind in _SWITCHES:
+            subjects.setdefault(row.skill_id, []).append(row)
+    return {
+        subject: _switched_on(rows, end)
+        for subject, rows in subjects.items()
+        if any(_SWITCHES[row.kind] for row in rows)
+    }
+
+
+def _in_order(rows: Sequence[WrittenRow]) -> Sequence[WrittenRow]:
+    """The portal's rows come before ours, whatever time they bear."""
+    return sorted(rows, key=lambda row: row.written_by is not None)
+
+
+def _switched_on(rows: Sequence[WrittenRow], end: datetime) -> Sequence[Span]:
+    """From each row that switches on until a later one takes over."""
+    found: list[Span] = []
+    taken_over: datetime | None = None
+    for row in reversed(rows):
+        start = row.occurred_at
+        if _SWITCHES[row.kind] and (row.written_by is not None or start <= (taken_over or start)):
+            found.append(Span(start, max(start, taken_over or end)))
+        taken_over = min(start, taken_over or start)
+    return found[::-1]
 
 
 def gaps(

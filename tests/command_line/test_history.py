@@ -89,6 +89,15 @@ def test_a_day_is_answered_skill_by_skill_with_the_rows_that_make_it_so(told: Co
     assert "observed, not before 2026-12-01 12:00:00Z; pass 2" in text
 
 
+def test_a_day_is_of_the_time_zone_that_usage_counts_in(told: Command) -> None:
+    day = ("history", "ada", "--at", "2026-12-02", "--time-zone")
+    report = told(*day, "Asia/Tokyo", "--output", "json").report
+    assert (report["from"], report["to"]) == ("2026-12-01T15:00:00Z", "2026-12-02T15:00:00Z")
+    unknown = told(*day, "Mars/Olympus")
+    assert (unknown.status, unknown.out) == (2, "")
+    assert 'no time zone "Mars/Olympus"' in unknown.err
+
+
 def test_an_instant_is_answered_too(told: Command) -> None:
     report = told("history", "ada", "--at", "2026-12-03T13:00:00Z", "--output", "json").report
     first = report["lifecycles"][0]
