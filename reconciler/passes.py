@@ -5,9 +5,9 @@ ledger is there to be written or only to be read.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -18,6 +18,8 @@ from reconciler.errors import OutdatedSnapshot
 
 MOST_GATHERINGS: Final = 4
 """A pass that another one overtook gathers again, three times."""
+
+Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
 
@@ -59,15 +61,25 @@ class Pass(Struct, frozen=True):
 
 def run_pass(source: Source, ledger: Ledger, limits: Limits, decisions: Decisions = NONE) -> Pass:
     """Makes one pass. Raises ReconcilerError, and then nothing was written."""
+
+    def once(snapshot: Snapshot) -> Pass:
+        with ledger.open() as books:
+            known = books.known_state(snapshot)
+            guarded = guard(plan(snapshot, known, decisions), known, limits)
+            return Pass(guarded, known, books.apply(guarded))
+
+    return gathered(source, once)
+
+
+def gathered(source: Source, use: Callable[[Snapshot], Result]) -> Result:
+    """What comes of a snapshot; where a pass was faster than it, of another one.
+
+    Raises OutdatedSnapshot where that does not help, and whatever `use` raises.
+    """
     for gathering in range(1, MOST_GATHERINGS + 1):
         snapshot = source.snapshot()
         try:
-            with ledger.open() as books:
-                known = books.known_state(snapshot)
-                planned = plan(snapshot, known, decisions)
-                guarded = guard(planned, known, limits)
-                number = books.apply(guarded)
-            return Pass(guarded, known, number)
+            return use(snapshot)
         except OutdatedSnapshot:
             if not source.is_live or gathering == MOST_GATHERINGS:
                 raise

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -24,10 +23,10 @@ from reconciler.core.verify import Finding, compare_creation, compare_state
 from reconciler.errors import OutdatedSnapshot, Refused, SnapshotError, UsageError
 from reconciler.ledger import known, schema
 from reconciler.ledger import verify as ledger_verify
-from reconciler.ledger.postgres import Database, Transaction
+from reconciler.ledger.postgres import Transaction
 from reconciler.output.findings import Verdict, json_findings, text_findings
 from reconciler.output.text import Progress
-from reconciler.passes import MOST_GATHERINGS, Source
+from reconciler.passes import Source, gathered
 from reconciler.settings import Settings, load
 from reconciler.sources.files import file_sources
 
@@ -50,18 +49,32 @@ def verify(
     set_up_logging(settings)
     progress = Progress()
     source = _source(settings, snapshot, observed_at, progress, ledger_only=ledger_only)
-    with open_database(settings) as database, _compared(database, source, limits(settings)) as compared:
-        progress("")
-        verdict = Verdict(
-            checked=ledger_verify.checked(compared.transaction),
-            planned=compared.planned,
-            digests=ledger_verify.digests(compared.transaction) if deep else None,
-        )
-        findings = compared.findings(deep=deep)
-        if output == "json":
-            print_bytes(json_findings(findings, verdict))
-        else:
-            print_lines(text_findings(findings, verdict))
+    with open_database(settings) as database:
+
+        def compare(snapshot: Snapshot | None) -> int:
+            with database.transaction(read_only=True) as transaction:
+                schema.check_current(transaction, database)
+                compared = _Compared(transaction, snapshot, limits(settings))
+                progress("")
+                return _print(compared, output, deep=deep)
+
+        try:
+            return gathered(source, compare) if source else compare(None)
+        except (OutdatedSnapshot, Refused) as error:
+            raise SnapshotError(f"the ledger cannot be compared: {error}") from error
+
+
+def _print(compared: "_Compared", output: str, *, deep: bool) -> int:
+    verdict = Verdict(
+        checked=ledger_verify.checked(compared.transaction),
+        planned=compared.planned,
+        digests=ledger_verify.digests(compared.transaction) if deep else None,
+    )
+    findings = compared.findings(deep=deep)
+    if output == "json":
+        print_bytes(json_findings(findings, verdict))
+    else:
+        print_lines(text_findings(findings, verdict))
     return FOUND if verdict.found else 0
 
 
@@ -97,26 +110,6 @@ class _Compared:
         )
         state = replace(state, gone=known.gone(self.transaction, snapshot, state))
         return guard(plan(snapshot, state), state, allowed)
-
-
-@contextmanager
-def _compared(database: Database, source: Source | None, allowed: Limits) -> Iterator[_Compared]:
-    """Gathers again where a pass was faster. Raises SnapshotError where the two cannot be compared."""
-    for gathering in range(1, MOST_GATHERINGS + 1):
-        snapshot = source.snapshot() if source else None
-        with database.transaction(read_only=True) as transaction:
-            schema.check_current(transaction, database)
-            try:
-                compared = _Compared(transaction, snapshot, allowed)
-            except OutdatedSnapshot as error:
-                if source is None or not source.is_live or gathering == MOST_GATHERINGS:
-                    raise SnapshotError(f"the ledger cannot be compared: {error}") from error
-                log.info("a pass was faster; gathering again")
-                continue
-            except Refused as error:
-                raise SnapshotError(f"the ledger cannot be compared: {error}") from error
-            yield compared
-            return
 
 
 def _source(
