@@ -6,6 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
+import venv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +28,9 @@ freezegun.configure(extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary
 # A shell's background job ignores Ctrl-C, and so would every program that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-RECORDINGS = Path(__file__).parent / "recordings"
-SAMPLES = Path(__file__).parents[1] / "k8s" / "samples"
+CHECKOUT = Path(__file__).parents[1]
+RECORDINGS = CHECKOUT / "tests" / "recordings"
+SAMPLES = CHECKOUT / "k8s" / "samples"
 TEMPLATE = "reconciler_template"
 
 # Another server's binaries, to run all of this against an older Postgres.
@@ -159,3 +162,30 @@ def ledger(ledger_url: str) -> Iterator["psycopg.Connection[Any]"]:
     """A look into the ledger of `command`."""
     with psycopg.connect(ledger_url, autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Sequence[str]:
+    """The command of an environment that has the wheel, and our dependencies to import."""
+    folder = tmp_path_factory.mktemp("wheel")
+    alone = ["env", "-u", "PYTHONPATH"]
+
+    def done(*command: str | Path) -> str:
+        ran = subprocess.run([*alone, *command], capture_output=True, text=True, cwd=folder, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    done(sys.executable, "-m", "build", "-w", "-n", "-o", folder, CHECKOUT)
+    (wheel,) = folder.glob("*.whl")
+    environment = folder / "environment"
+    venv.create(environment, with_pip=False)
+    python = environment / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    done(*pip, "install", "--no-deps", "--no-index", "-q", wheel)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    ours = sysconfig.get_path("purelib")
+    (packages / "dependencies.pth").write_text(f"{ours}\n", encoding="utf-8")
+    # A path in a .pth file comes last, and an editable install in it has no effect.
+    where = done(python, "-c", "import reconciler; print(reconciler.__file__)").strip()
+    assert Path(where).is_relative_to(environment)
+    return [*alone, str(environment / "bin" / "reconciler")]
