@@ -71,8 +71,10 @@ def decision_text(decision: Decision | None) -> Iterator[str]:
     subject = f" of {clean(decision.subject)}" if decision.subject is not None else ""
     yield f"{decision.table}{subject}"
     before, after = decision.before or {}, decision.after or {}
-    for column in {**before, **after}:
-        yield f"  {column}  {_value(before, column)} → {_value(after, column)}"
+    columns = {**before, **after}
+    width = max(map(len, columns), default=0)
+    for column in columns:
+        yield f"  {column:<{width}}  {_value(before, column)} → {_value(after, column)}"
     yield (
         f"on record: decision {decision.id} of {time(decision.decided_at)} "
         f"by {clean(decision.decided_by)} (database user {clean(decision.database_user)})"
@@ -109,6 +111,6 @@ def postures_text(postures: Sequence[Posture]) -> Iterator[str]:
         said += ["invoices by themselves"] * one.auto_invoice_enabled
         said += ["reminders by themselves"] * one.auto_reminders_enabled
         said += [clean(one.stripe_customer_id)] if one.stripe_customer_id is not None else []
-        said += ["(defaults: no row yet)"] * (not one.is_stored)
+        said += ["no row yet"] * (not one.is_stored)
         yield f"{clean(one.zitadel_org_id):<{width}}  {one.tenants:>5} live tenants  {', '.join(said)}"
     yield f"{len(postures)} organisations"
