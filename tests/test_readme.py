@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +14,7 @@ from reconciler.commands import reporting, verify
 from reconciler.core.verify import RULES
 from reconciler.ledger import schema
 from tests.command_line.snapshots import apply
-from tests.conftest import SAMPLES
+from tests.conftest import SAMPLES, Command
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -126,6 +127,21 @@ def test_the_rules_of_a_ledger_are_those_that_verify_knows() -> None:
     assert table("The rules of a ledger") == [
         [f"`{rule.name}`", rule.broken, rule.advice] for rule in RULES.values()
     ]
+
+
+def test_the_steps_print_what_stands_below_them(tmp_path: Path) -> None:
+    (tmp_path / "k8s").symlink_to(ROOT / "k8s")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    blocks = r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```)?"
+    steps = re.findall(blocks, section("Step by step"), re.MULTILINE | re.DOTALL)
+    followed = "".join(f"{commands}printf '\\0'\n" for commands, _ in steps)
+    ran = Command(tmp_path, ["sh", "-ec"])(followed)
+    assert ran.status == 0, ran.err
+    *printed, rest = ran.out.split("\0")
+    assert not rest
+    for (_, shown), out in zip(steps, printed, strict=True):
+        pattern = ".*".join(map(re.escape, shown.rstrip().split("…")))
+        assert re.fullmatch(pattern, out.rstrip(), re.DOTALL), f"{out}\nis not\n{shown}"
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
