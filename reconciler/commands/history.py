@@ -18,7 +18,7 @@ from reconciler.ledger import schema
 from reconciler.ledger.known import last_pass
 from reconciler.ledger.postgres import Database, Transaction
 from reconciler.ledger.usage import day
-from reconciler.output.report import to_json
+from reconciler.output.report import counted, to_json
 from reconciler.output.text import time
 from reconciler.output.timeline import answered, timeline
 from reconciler.settings import load
@@ -106,7 +106,7 @@ def history(
         told = within(found, span) if span else found
         _print_json(_History(tenant, org, since, until, told))
     else:
-        print_lines(timeline(found, now, shutil.get_terminal_size((100, 0)).columns, span))
+        print_lines(timeline(found, known_until, shutil.get_terminal_size((100, 0)).columns, span))
     return 0
 
 
@@ -149,7 +149,8 @@ def coverage(
         f"{time(gap.start)}  to  {time(gap.end)}  nobody looked for {_told(gap.length)}" for gap in found
     ]
     period = f"from {time(since)} to {time(until)}" if since else f"until {time(until)}"
-    lines.append(f"{len(seen)} passes {period}; {len(found)} gaps longer than {_told(longest)}")
+    passes, several = counted(len(seen), "pass"), counted(len(found), "gap")
+    lines.append(f"{passes} {period}; {several} longer than {_told(longest)}")
     print_lines(lines)
     return 0
 

@@ -126,6 +126,24 @@ class Rebuilt(Struct, frozen=True, kw_only=True, gc=False):
     is_adopted: bool = False
 
 
+class Checked(Struct, frozen=True, rename="camel"):
+    """How many rows were looked at."""
+
+    lifecycles: int
+    skill_events: int
+    suspension_events: int
+    passes: int
+
+
+class Digests(Struct, frozen=True, rename="camel"):
+    """The passes that have a digest, and the last one: kept elsewhere, it tells whether it holds."""
+
+    passes: int
+    passes_without: int
+    last_pass: int | None
+    last_digest: str | None
+
+
 def compare_state(rebuilt: Rebuilt, last_instant: datetime | None) -> Iterator[Finding]:
     """The known state of one lifecycle against its events; `last_instant` is that of the last pass."""
     told, known = rebuilt.lifecycle, rebuilt.known

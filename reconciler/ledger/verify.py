@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.tenant import Lifecycle
-from reconciler.core.verify import Finding, Rebuilt, RowName
+from reconciler.core.verify import Checked, Digests, Finding, Rebuilt, RowName
 from reconciler.ledger.postgres import Transaction
 
 _FOLDER: Final = resources.files("reconciler") / "ledger" / "rules"
@@ -58,24 +57,6 @@ SELECT count(d.pass_id), count(*) - count(d.pass_id), max(d.pass_id),
        (SELECT encode(digest, 'hex') FROM reconciler_digests ORDER BY pass_id DESC LIMIT 1)
 FROM reconciler_passes p LEFT JOIN reconciler_digests d ON d.pass_id = p.id
 """
-
-
-class Checked(Struct, frozen=True, rename="camel"):
-    """How many rows were looked at."""
-
-    lifecycles: int
-    skill_events: int
-    suspension_events: int
-    passes: int
-
-
-class Digests(Struct, frozen=True, rename="camel"):
-    """The passes that have a digest, and the last one: kept elsewhere, it tells whether it holds."""
-
-    passes: int
-    passes_without: int
-    last_pass: int | None
-    last_digest: str | None
 
 
 def prepare(transaction: Transaction) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from reconciler.core.prices import Decision, Posture, Prices, Value
-from reconciler.output.report import to_json
+from reconciler.output.report import counted, to_json
 from reconciler.output.text import clean, time
 
 UNCHANGED: Final = "It is so already: nothing was changed"
@@ -53,8 +53,7 @@ def prices_text(prices: Prices) -> Iterator[str]:
     """The lines, without their ends."""
     width = max(map(len, (*_PLATFORM, *(clean(one.skill_id) for one in prices.skills))))
     for column in _PLATFORM:
-        unit = " %" if column == "vat_rate_chli" else ""
-        yield f"{column:<{width}}  {getattr(prices, column)}{unit}"
+        yield f"{column:<{width}}  {getattr(prices, column)}{_unit(column)}"
     if prices.skills:
         yield "a day of"
     for one in prices.skills:
@@ -74,11 +73,16 @@ def decision_text(decision: Decision | None) -> Iterator[str]:
     columns = {**before, **after}
     width = max(map(len, columns), default=0)
     for column in columns:
-        yield f"  {column:<{width}}  {_value(before, column)} → {_value(after, column)}"
+        unit = _unit(column)
+        yield f"  {column:<{width}}  {_value(before, column)}{unit} → {_value(after, column)}{unit}"
     yield (
         f"on record: decision {decision.id} of {time(decision.decided_at)} "
         f"by {clean(decision.decided_by)} (database user {clean(decision.database_user)})"
     )
+
+
+def _unit(column: str) -> str:
+    return " %" if column == "vat_rate_chli" else ""
 
 
 def _value(row: Mapping[str, Value], column: str) -> str:
@@ -92,7 +96,7 @@ def posture_text(posture: Posture, decision: Decision | None) -> Iterator[str]:
     """The lines, without their ends."""
     if decision is not None:
         yield "The first to read it: its row was created, with the defaults"
-    yield f"{clean(posture.zitadel_org_id)}: {posture.tenants} live tenants"
+    yield f"{clean(posture.zitadel_org_id)}: {counted(posture.tenants, 'live tenant')}"
     row = {
         "pay_by_invoice": posture.pay_by_invoice,
         "auto_invoice_enabled": posture.auto_invoice_enabled,
@@ -112,5 +116,6 @@ def postures_text(postures: Sequence[Posture]) -> Iterator[str]:
         said += ["reminders by themselves"] * one.auto_reminders_enabled
         said += [clean(one.stripe_customer_id)] if one.stripe_customer_id is not None else []
         said += ["no row yet"] * (not one.is_stored)
-        yield f"{clean(one.zitadel_org_id):<{width}}  {one.tenants:>5} live tenants  {', '.join(said)}"
-    yield f"{len(postures)} organisations"
+        tenants = counted(one.tenants, "live tenant")
+        yield f"{clean(one.zitadel_org_id):<{width}}  {tenants:<18}  {', '.join(said)}"
+    yield counted(len(postures), "organisation")

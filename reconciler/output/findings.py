@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-import msgspec
 from msgspec import Struct
 
 from reconciler.core.plan import Plan
-from reconciler.core.verify import Finding, RowName
-from reconciler.output.report import json_report, to_json
+from reconciler.core.verify import Checked, Digests, Finding, RowName
+from reconciler.output.report import counted, json_report, to_json
 from reconciler.output.text import clean, text_report
 
 MOST_OF_A_RULE: Final = 20
@@ -20,7 +19,7 @@ MOST_OF_A_RULE: Final = 20
 class Verdict:
     """What was looked at, and how much was found so far."""
 
-    def __init__(self, *, checked: Struct, planned: Plan | None, digests: Struct | None) -> None:
+    def __init__(self, *, checked: Checked, planned: Plan | None, digests: Digests | None) -> None:
         self.checked = checked
         self.planned = planned
         self.digests = digests
@@ -42,17 +41,17 @@ class Verdict:
     def message(self) -> str:
         """All of it in one line."""
         found, noted = self.found.total(), self.noted.total()
-        said = [f"{found} findings" if found != 1 else "1 finding"] if found else ["the ledger holds"]
+        said = [counted(found, "finding") if found else "the ledger holds"]
         if self.planned is None:
             said.append("not compared with a cluster")
         elif self.pending:
-            said.append(f"{self.pending} rows pending: the next pass would write them")
+            said.append(f"{counted(self.pending, 'row')} pending: the next pass would write it all")
         if self.planned is not None and self.planned.held:
-            said.append(f"{len(self.planned.held)} deletions held back")
+            said.append(f"{counted(len(self.planned.held), 'deletion')} held back")
         if self.planned is not None and self.planned.quarantined:
             said.append(f"{len(self.planned.quarantined)} quarantined")
         if noted:
-            said.append(f"{noted} notes")
+            said.append(counted(noted, "note"))
         return "; ".join(said)
 
 
@@ -70,8 +69,8 @@ class _Told(Struct, rename="camel"):
 class _Rest(Struct, rename="camel"):
     message: str
     clean: bool
-    checked: Struct
-    digests: Struct | None
+    checked: Checked
+    digests: Digests | None
 
 
 def json_findings(findings: Iterator[Finding], verdict: Verdict) -> Iterator[bytes]:
@@ -123,17 +122,17 @@ def text_findings(findings: Iterator[Finding], verdict: Verdict) -> Iterator[str
         yield "Pending, which the next pass would write:"
         *lines, _ = text_report(verdict.planned, dry_run=True, colour=False)
         yield from lines
-    looked_at = msgspec.to_builtins(verdict.checked)
+    looked_at = verdict.checked
     yield "looked at " + ", ".join(
-        f"{count} {name}"
-        for name, count in zip(
-            ("lifecycles", "skill events", "suspension events", "passes"),
-            looked_at.values(),
-            strict=True,
+        (
+            counted(looked_at.lifecycles, "lifecycle"),
+            counted(looked_at.skill_events, "skill event"),
+            counted(looked_at.suspension_events, "suspension event"),
+            counted(looked_at.passes, "pass"),
         )
     )
     if verdict.digests is not None:
-        yield from _sealed(msgspec.to_builtins(verdict.digests))
+        yield from _sealed(verdict.digests)
     yield verdict.message
 
 
@@ -142,10 +141,11 @@ def _named(rows: Sequence[RowName]) -> str:
     return ", ".join(shown) + (f" and {len(rows) - 10} more" if len(rows) > 10 else "")
 
 
-def _sealed(digests: dict[str, object]) -> Iterator[str]:
-    passes, without = digests["passes"], digests["passesWithout"]
-    if without:
-        yield f"{without} passes have no digest: they were written before the schema's version 2"
-    if passes:
-        yield f"digest of pass {digests['lastPass']}: {digests['lastDigest']}"
-        yield f"{passes} passes have one; keep it elsewhere: it stands for all that was written so far"
+def _sealed(digests: Digests) -> Iterator[str]:
+    if digests.passes_without:
+        without = counted(digests.passes_without, "pass")
+        yield f"{without} without a digest, from before the schema's version 2"
+    if digests.passes:
+        having = counted(digests.passes, "pass")
+        yield f"digest of pass {digests.last_pass}: {digests.last_digest}"
+        yield f"{having} with one; keep it elsewhere: it stands for all that was written so far"

@@ -79,10 +79,15 @@ def summary(plan: Plan, *, dry_run: bool) -> str:
     if plan.quarantined:
         said.append(f"{len(plan.quarantined)} quarantined")
     if plan.held:
-        said.append(f"{len(plan.held)} deletions held back")
-    examined = f"{size} tenant{'' if size == 1 else 's'} examined"
+        said.append(f"{counted(len(plan.held), 'deletion')} held back")
     ending = "; dry run, nothing was written" if dry_run else ""
-    return f"{examined}: {', '.join(said) or 'no change'}{ending}"
+    return f"{counted(size, 'tenant')} examined: {', '.join(said) or 'no change'}{ending}"
+
+
+def counted(number: int, noun: str) -> str:
+    """1 pass, 2 passes."""
+    plural = "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def to_json(value: object) -> bytes:

@@ -74,5 +74,5 @@ def test_passes_from_before_have_no_digest_and_that_is_said(
     assert command("run", "--snapshot", SECOND).status == 0
     done = command("verify", "--ledger-only", "--deep")
     assert (done.status, done.err) == (0, "")
-    assert "1 passes have no digest" in done.out
+    assert "1 pass without a digest" in done.out
     assert "digest of pass 2: " in done.out
