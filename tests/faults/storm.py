@@ -22,7 +22,7 @@ from msgspec import Raw
 from reconciler.core.reading import Dialect, read_tenants
 from reconciler.core.tenant import Snapshot
 from tests.faults.facts import Fact, broken_promises, facts
-from tests.faults.faults import Delayed, at_once, delay_statements
+from tests.faults.faults.at_once import Delayed, at_once, delay_statements
 from tests.faults.history import Clock
 from tests.faults.world import Ending, Laboratory, World, world
 

@@ -19,7 +19,8 @@ from reconciler.core.tenant import Snapshot
 from reconciler.ledger.postgres import LOCK_KEY
 from reconciler.passes import MOST_GATHERINGS, Source
 from tests.faults.facts import Facts
-from tests.faults.faults import ALL, Fault, at_once
+from tests.faults.faults import ALL, Fault
+from tests.faults.faults.at_once import at_once
 from tests.faults.proxy import Then, at
 from tests.faults.storm import NAME as STORM
 from tests.faults.suite import STEPS, Tally, blow, in_order, play
