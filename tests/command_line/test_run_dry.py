@@ -73,7 +73,7 @@ def test_a_role_that_may_only_read_can_run_dry(command: Command, ledger_url: str
     report = ran(command, "--dry-run", "--snapshot", SECOND, "--output", "json").report
     assert len(report["rows"]) == 16
     refused = ran(command, "--snapshot", SECOND, status=1)
-    assert len(refused.err.splitlines()) == 1
+    assert len(refused.err.splitlines()) == 1, refused.err
 
 
 def test_a_dry_run_takes_no_lock(command: Command, ledger: Ledger) -> None:
