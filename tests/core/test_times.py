@@ -49,6 +49,10 @@ def test_the_first_evidence_that_lies_inside_is_believed(
     assert Moment.best(evidence, SINCE, UNTIL) == Moment(occurred, SINCE, TimeSource(source))
 
 
+def test_a_snapshot_that_our_clock_dates_before_the_last_one_leaves_no_interval_turned_round() -> None:
+    assert Moment.best([(SINCE, STATUS)], UNTIL, SINCE) == Moment(SINCE, SINCE, TimeSource.OBSERVED)
+
+
 @pytest.mark.parametrize(
     ("stated", "since", "exact"),
     [

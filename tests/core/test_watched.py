@@ -92,9 +92,25 @@ def test_a_row_without_evidence_proves_nothing_of_the_next() -> None:
     assert [moment.not_before for moment in moments] == [at(0), at(0)]
 
 
+def test_what_happens_to_a_watched_newcomer_came_after_its_creation() -> None:
+    kept = KeptState(known())
+    plans = follow(
+        kept,
+        watched(tenant("N", "neu", created=at(30)), "N", observed=at(31), version="9"),
+        watched(tenant("N", "neu", "mail", created=at(30)), "N", observed=at(50), version="10"),
+    )
+    (enabled,) = [row.at for _, row in plans[1].rows()]
+    assert (enabled.not_before, enabled.occurred_at) == (at(30), at(50))
+
+
 @pytest.mark.parametrize(("version", "news"), [("9", False), ("10", False), ("11", True), ("x", True)])
 def test_what_is_not_newer_than_the_last_pass_is_no_news(version: str, *, news: bool) -> None:
     assert is_news(watched(None, version=version), known(version="10")) is news
+
+
+def test_versions_of_two_clusters_are_not_compared() -> None:
+    elsewhere = replace(watched(None, version="9"), cluster_uid="cluster-2")
+    assert is_news(elsewhere, known(version="10"))
 
 
 def vanished(kept: KeptState, count: int, start: int = 0) -> list[Plan]:
