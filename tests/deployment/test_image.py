@@ -55,6 +55,10 @@ def without_kubernetes(stage: Stage) -> None:
     file.write_text(f"import sys; sys.path.insert(0, {str(site)!r})\n{file.read_text()}")
 
 
+def with_a_shell(stage: Stage) -> None:
+    stage.environment["PATH"], stage.entrypoint = "/bin", ["sh"]
+
+
 def with_pytest(stage: Stage) -> None:
     (site,) = stage.root.glob("venv/lib/python*/site-packages")
     (site / "pytest-9.0.dist-info").mkdir()
@@ -69,10 +73,7 @@ SAYS_ALL = 'print("reconciler 0.1.0")'
         (lambda stage: setattr(stage, "user", "0"), "USER 0 is another one than the pod's"),
         (lambda stage: setattr(stage, "entrypoint", ["recon"]), "ENTRYPOINT ['recon'] is not in the"),
         (lambda stage: stage.environment.update(PATH="/bin"), "ENTRYPOINT ['reconciler'] is not in the"),
-        (
-            lambda stage: (stage.environment.update(PATH="/bin"), setattr(stage, "entrypoint", ["sh"])),
-            "ENTRYPOINT ['sh'] is not in the image",
-        ),
+        (with_a_shell, "ENTRYPOINT ['sh'] is not in the image"),
         (written_by('sys.exit("no such library")'), "--version failed: no such library"),
         (written_by("pass"), "--version failed"),
         (written_by(f'{SAYS_ALL}; sys.exit("schema" in sys.argv)'), "schema print failed"),
