@@ -11,7 +11,7 @@ from reconciler.core.tenant import Snapshot
 from reconciler.errors import Expired, LedgerError, Refused, SnapshotError
 from reconciler.health import Vitals
 from reconciler.modes.backoff import delay
-from reconciler.modes.follow import Follower
+from reconciler.modes.follow import LONGEST_TO_CATCH_UP, Follower
 from reconciler.modes.resident import Resident
 from tests.core.examples import S, snapshot, tenant
 
@@ -158,6 +158,24 @@ def test_a_list_waits_for_the_end_of_those_that_it_does_not_show() -> None:
     follower.close()
 
 
+def test_a_list_stops_waiting_for_a_stream_that_does_not_deliver_and_begins_another() -> None:
+    server, written = Server(), Written()
+    ticks = iter(range(100))
+    follower = Follower(server.watch, written, vitals(), clock=lambda: float(next(ticks)))
+    follower.begin("5", ["A"])
+    listed = replace(snapshot([tenant("A")]), resource_version="9", newest_version=8)
+    waits = threading.Thread(target=follower.catch_up, args=(listed,), daemon=True)
+    waits.start()
+    waits.join(20)
+    assert not waits.is_alive()
+    assert not follower.is_on
+    assert LONGEST_TO_CATCH_UP <= next(ticks) < 2 * LONGEST_TO_CATCH_UP
+    follower.listed(listed)
+    assert follower.is_on
+    until(follower, lambda: server.asked == ["5", "9"])
+    follower.close()
+
+
 class Clock:
     """Time passes only where somebody waits for it."""
 
@@ -227,3 +245,8 @@ def test_the_wait_grows_and_ends_growing() -> None:
     assert waits[0] == 0
     assert all(0.8 <= wait <= 60 for wait in waits[1:])
     assert min(waits[8:]) >= 48
+    assert delay(100_000) <= 60
+
+
+def test_those_who_failed_together_do_not_come_back_together() -> None:
+    assert len({delay(9) for _ in range(20)}) > 10
