@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 
+from tests.command_line.snapshots import apply, snapshot, tenant
 from tests.usage.comparison import DELICATE, compared
 from tests.usage.histories import MICROSECOND, ZURICH, put_in
 from tests.usage.measure import Scale, measured
@@ -331,8 +333,34 @@ def test_the_set_up_fee_falls_in_the_month_of_creation_and_the_monthly_fee_is_pr
     ]
 
 
+def test_as_of_a_pass_nothing_counts_that_a_later_one_found_to_have_been_before(
+    ledger: Ledger, ledger_url: str, tmp_path: Path
+) -> None:
+    def days(as_of: datetime | None = None) -> list[tuple[Any, ...]]:
+        query = """
+            SELECT tenant_name, days FROM billing_tenant_days('2026-10-01', '2026-11-01', as_of => %s)
+            ORDER BY tenant_name
+        """
+        return ledger.execute(query, (as_of,)).fetchall()
+
+    first, second = "2026-10-01T00:00:00Z", "2026-10-12T00:00:00Z"
+    apply(ledger_url, snapshot(tmp_path, "20261010T000000Z", tenant("ada", "mail", created=first)))
+    # Neither can be read.
+    odd = tenant("ada", 7, created=first), tenant("bea", 7, created=second)
+    apply(ledger_url, snapshot(tmp_path, "20261020T000000Z", *odd))
+    ((then,),) = ledger.execute("SELECT clock_timestamp()").fetchall()
+    before = days()
+    assert before == [("ada", 20)]
+    ended = tenant("ada", "mail", created=first, deleted="2026-10-15T00:00:00Z")
+    begun = tenant("bea", "mail", created=second)
+    apply(ledger_url, snapshot(tmp_path, "20261030T000000Z", ended, begun))
+    assert days() == [("ada", 15), ("bea", 19)]
+    assert days(then) == before
+
+
 def test_a_range_that_ends_before_it_begins_is_refused(ledger: Ledger) -> None:
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="later day"):
-        ledger.execute("SELECT FROM billing_skill_days('2026-10-02', '2026-10-01')")
+    for end in ("2026-10-01", "2026-10-02"):
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="later day"):
+            ledger.execute("SELECT FROM billing_skill_days('2026-10-02', %s)", (end,))
     with pytest.raises(psycopg.errors.InvalidParameterValue, match="least or most"):
         skill_days(ledger, "worst")
