@@ -26,7 +26,8 @@ LONGEST_UID: Final = 128
 LONGEST_LABEL: Final = 63
 
 # The API server itself reads objects nested 10,000 deep; one such resource must not hide all others.
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 25_000))
+# At twice that depth the stack of C itself comes to its end, and the process with it.
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 12_000))
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _UNREADABLE = (*UNDECODABLE, ValueError, TypeError, AttributeError)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.reading import NotTheList
 from tests.conftest import RECORDINGS
 from tests.core.resources import NEW_YEAR, ORG, listed, read_list, recorded, recorded_list, resource
 
@@ -144,6 +145,21 @@ def test_something_deep_in_place_of_an_object_quarantines_that_tenant_alone(wher
     tenants, (odd,) = read_list(listed(GOOD, deep))
     assert [one.name for one in tenants] == ["aare"]
     assert odd.reason.startswith(f"{where}: ")
+
+
+def nested(depth: int) -> bytes:
+    return listed(GOOD, odd_with(b'{"a":' * depth + b"{}" + b"}" * depth))
+
+
+def test_a_tenant_as_deep_as_the_api_server_reads_them_hides_no_other() -> None:
+    tenants, (odd,) = read_list(nested(10_000))
+    assert ([one.name for one in tenants], odd.uid) == (["aare"], "B")
+
+
+@pytest.mark.parametrize("depth", [14_000, 24_000, 100_000])
+def test_what_is_deeper_than_any_api_server_reads_is_refused_and_ends_no_process(depth: int) -> None:
+    with pytest.raises(NotTheList, match="recursion"):
+        read_list(nested(depth))
 
 
 def test_a_megabyte_is_a_skill_and_no_name() -> None:
