@@ -4,17 +4,22 @@ Read-only: it lists the tenants, and gets the one namespace whose uid names the 
 complete or it is nothing: every page, at one resourceVersion, or SnapshotError.
 """
 
+import gzip
 import http.client
 import json
 import logging
 import os
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from functools import partial
+from threading import Thread
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -36,6 +41,7 @@ WATCH_LASTS: Final = 600
 """Seconds after which the server is asked to end a watch, so that it is opened anew now and then."""
 
 _NEVER: Final = float("inf")
+_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +133,9 @@ class ClusterSource:
         asked_at, observed_at = _on_server_clock(asked_at, arrived_at, date)
         first_version, number, newest = page.resource_version, 1, 0
         while True:
+            token = page.continue_token
+            # On its way while this one is read.
+            following = _ahead(partial(client.page, version, token, deadline)) if token else None
             try:
                 if self._settings.watches:
                     newest = max(newest, newest_version(page.items))
@@ -136,11 +145,10 @@ class ClusterSource:
             tenants += read
             unreadable += unread
             self._progress(len(tenants) + len(unreadable))
-            if not page.continue_token:
+            if following is None:
                 break
-            token, number = page.continue_token, number + 1
             del page  # and with it, what it arrived in
-            page, _ = client.page(version, token, deadline)
+            (page, _), number = following.result(), number + 1
             if page.resource_version != first_version:
                 raise SnapshotError(
                     f"page {number} is of resourceVersion {shown(page.resource_version)}, the first "
@@ -213,7 +221,10 @@ class _Client:
         self._settings = settings
         self._api_error = kubernetes.client.ApiException
         self._read_timeout = urllib3.exceptions.ReadTimeoutError
-        self._network_errors = (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError)
+        self._network_errors = (
+            *(urllib3.exceptions.HTTPError, http.client.HTTPException, OSError),
+            *(EOFError, zlib.error),  # of a gzip that is cut or damaged
+        )
         configuration = type.__call__(kubernetes.client.Configuration)
         in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
         try:
@@ -367,6 +378,9 @@ class _Client:
                 body = b"".join(self._chunks(response, deadline, asked))
             finally:
                 response.release_conn()
+            if response.headers.get("Content-Encoding", "").lower() == "gzip":
+                # All at once: chunk by chunk takes longer, and holds up whoever reads the page before.
+                body = gzip.decompress(body)
             self._check(response.status, body, asked, rule, expires=deadline != _NEVER)
         return body, _date(response.headers.get("Date"))
 
@@ -414,12 +428,26 @@ class _Client:
             raise SnapshotError(f"{asked} failed with {status}{_message(body)}; {advice}")
 
     def _chunks(self, response: Any, deadline: float, asked: str) -> Any:
-        while chunk := response.read1(CHUNK, decode_content=True):
+        while chunk := response.read1(CHUNK, decode_content=False):
             yield chunk
             if time.monotonic() > deadline:
                 raise SnapshotError(
                     f"{asked} took longer than {self._settings.list_timeout:g} s; see --list-timeout"
                 )
+
+
+def _ahead(call: Callable[[], _T]) -> "Future[_T]":
+    """Makes the call in a thread; whoever is interrupted meanwhile need not wait for its end."""
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
 
 
 def _on_server_clock(

@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -294,6 +296,22 @@ def test_a_token_that_cannot_be_sent_is_not_printed(run: Run, kubeconfig: Path) 
     done = run("--log-level", "debug")
     assert done.status in (1, 2)
     failed(done, done.status, "token")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_pass_that_waits_for_a_page_ends_at_once_when_told_to(
+    command: Command, server: ApiServer, kubeconfig: Path, ledger: Connection, number: signal.Signals
+) -> None:
+    server.fail(FAULTS["silence"], on=2)
+    process = command.start("run", "--kubeconfig", kubeconfig, "--page-size", "2")
+    deadline = time.monotonic() + 30
+    while lists(server) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.2)  # until it waits
+    process.send_signal(number)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, len(err.splitlines())) == (130, "", 1)
+    assert set(row_counts(ledger).values()) == {0}
 
 
 # When in doubt, nothing
