@@ -17,6 +17,8 @@ from reconciler.errors import LedgerError, UsageError
 
 OLDEST_SERVER: Final = 15
 APPLICATION_NAME: Final = "reconciler"
+PORTION: Final = 1000
+"""Rows that are here at a time, where there may be many."""
 
 # One writer at a time. The lock belongs to the schema, and ends with the transaction.
 LOCK_KEY: Final = "hashtextextended('reconciler ledger of ' || current_schema(), 0)"
@@ -54,14 +56,14 @@ class Transaction:
         return [cursor.fetchall() if cursor else [] for cursor in cursors]
 
     def stream(self, statement: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        """Like `rows`, but only one row at a time becomes Python objects."""
+        """Like `rows`, read while the server still sends them."""
         with self._begun().cursor(binary=True) as cursor:
-            yield from cursor.execute(statement.encode(), parameters or None)
+            yield from cursor.stream(statement.encode(), parameters or None, size=PORTION)
 
     def portions(self, statement: str) -> Iterator[tuple[Any, ...]]:
         """Like `rows`, however many there are: only a portion of them is here at a time."""
         self.execute(f"DECLARE portions NO SCROLL CURSOR FOR {statement}")
-        while rows := self.rows("FETCH 1000 FROM portions"):
+        while rows := self.rows(f"FETCH {PORTION} FROM portions"):
             yield from rows
         self.execute("CLOSE portions")
 
