@@ -1,6 +1,7 @@
 """How fast the program is: `python -m tests.bench`; see README.md for what is compared with what.
 
-`--short` counts instead of timing, and exits 1 where something grows that must not.
+`--short` counts instead of timing, and exits 1 where something grows that must not. `--profile` tells
+what the phases of a pass without a change take.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -23,7 +25,7 @@ from tests.bench.contest import Contest, Failed, ledger
 from tests.bench.figures import figures, guarded
 from tests.bench.ledgers import running
 from tests.bench.picture import picture
-from tests.bench.report import counts, document, measurements, table
+from tests.bench.report import counts, document, measurements, phases, table
 from tests.bench.wire import Wire
 
 FEW: Final = 1_000
@@ -39,6 +41,7 @@ TIMES_AT_LEAST: Final = 7
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--short", action="store_true", help="count only, up to 10,000 tenants")
+    parser.add_argument("--profile", action="store_true", help="the phases of a pass on 100,000 only")
     parser.add_argument("--folder", type=Path, default=Path(".reconciler/bench"), help="for the results")
     parser.add_argument("--picture", type=Path, help="where the picture goes instead")
     parser.add_argument("--rounds", type=int, default=3, help="of the largest size")
@@ -53,6 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.disable(logging.CRITICAL)
     try:
+        if chosen.profile:
+            return profile(MANY, chosen.rounds)
         return short() if chosen.short else whole(chosen)
     except Failed as problem:
         print(problem, file=sys.stderr)
@@ -142,6 +147,20 @@ def short() -> int:
         found = guarded(it.results, FEW, MIDDLE, lengths)
     print(*table(found), "", f"{time.monotonic() - began:.0f} s", sep="\n")
     return 0 if all(figure.holds for figure in found) else 1
+
+
+def profile(size: int, rounds: int) -> int:
+    """Prints what the phases of a pass without a change take, in the round of the median."""
+    with contest([size]) as it, Wire(it.server.sockets) as wire:
+        it.backfill(size, wire=wire)
+        profiles = []
+        for _ in range(rounds):
+            it.read(size, it.download(size))
+            profiles.append(it.profile(size))
+        floors = it.results.runs("floor: no change", size)
+    profiles.sort(key=lambda one: one.taken.wall)
+    print(*phases(profiles[rounds // 2], median(floor.wall for floor in floors)), sep="\n")
+    return 0
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Final, Self, TypeAlias
+from typing import Final, NamedTuple, Self, TypeAlias
 
 from tests.bench import measure, pages
 from tests.bench.ledgers import PORTAL, SCHEMA, STATE, Server
@@ -40,6 +40,23 @@ class Taken:
     def __add__(self, other: "Taken") -> "Taken":
         """One after the other."""
         return Taken(self.wall + other.wall, self.cpu + other.cpu, max(self.peak, other.peak))
+
+
+class Phase(NamedTuple):
+    """What one phase of a pass took; times in seconds."""
+
+    name: str
+    ahead: bool
+    """In the thread that fetches the next page, beside all others."""
+    wall: float
+    cpu: float
+
+
+class Profile(NamedTuple):
+    """A pass, and its phases."""
+
+    taken: Taken
+    phases: Sequence[Phase]
 
 
 @dataclass
@@ -187,6 +204,15 @@ class Contest:
         listed = f"{size}-large" if large else self._shown[size]
         what = "no change, 12 KB each" if large else "no change"
         self._run(what, size, ledger(size), "no change", wire=wire, listed=listed)
+
+    def profile(self, size: Size) -> Profile:
+        """The same, taken apart; it is not recorded."""
+        self._aim(self._shown[size])
+        self.server.settle()
+        command = [sys.executable, "-m", "tests.bench.phases"]
+        taken = self._timed(command, RECONCILER_DATABASE_URL=self.server.url(ledger(size)))
+        *_, phases = (self.folder / "stdout").read_text().splitlines()
+        return Profile(taken, [Phase(*phase) for phase in json.loads(phases)])
 
     def one_percent(self, size: Size, *, wire: Wire | None = None) -> None:
         """A pass in which every hundredth tenant has one skill more or, the next time, less."""

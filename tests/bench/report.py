@@ -5,7 +5,7 @@ from dataclasses import asdict
 from statistics import median
 from typing import Any, Final
 
-from tests.bench.contest import Results, Taken
+from tests.bench.contest import Phase, Profile, Results, Taken
 from tests.bench.figures import MIB, Figure, peak, ratios, wall
 
 FLOORS: Final = {
@@ -63,6 +63,22 @@ def table(figures: Sequence[Figure]) -> Iterator[str]:
             f"{figure.name:<{wide}}  {limit:>12}  {measured:>12}  {spread:>15}  "
             f"{'yes' if figure.holds else 'NO'}"
         )
+
+
+def phases(profile: Profile, floor: float) -> Iterator[str]:
+    """The table of the phases of one pass; those that run beside the others are marked."""
+    whole, found = profile.taken, sorted(profile.phases, key=lambda phase: (phase.ahead, -phase.wall))
+    wall, cpu = sum(one.wall for one in found if not one.ahead), sum(one.cpu for one in found)
+    rest = Phase("start and end of Python", False, whole.wall - wall, whole.cpu - cpu)
+    yield f"{'phase':<40}{'wall':>10}{'share':>8}{'CPU':>10}{'share':>8}"
+    for phase in (*found, rest):
+        name = f"{'+ ' if phase.ahead else ''}{phase.name}"
+        share = "" if phase.ahead else f"{phase.wall / whole.wall:.0%}"
+        yield (
+            f"{name:<40}{phase.wall:>8.3f} s{share:>8}{phase.cpu:>8.3f} s{phase.cpu / whole.cpu:>8.0%}"
+        )
+    yield f"{'all':<40}{whole.wall:>8.3f} s{'':>8}{whole.cpu:>8.3f} s"
+    yield f"{whole.wall / floor:.2f} of the floor ({floor:.3f} s); + in a thread, while the others run"
 
 
 def document(results: Results, figures: Sequence[Figure], about: Mapping[str, Any]) -> dict[str, Any]:
