@@ -136,7 +136,10 @@ def short() -> int:
     began = time.monotonic()
     with contest((FEW, MIDDLE)) as it, Wire(it.server.sockets) as wire:
         for size in (FEW, MIDDLE):
-            it.backfill(size, wire=wire)
+            for _ in range(3):
+                it.backfill(size, wire=wire)
+                it.no_change(size, wire=wire)
+                it.dry_run(size, wire=wire)
             _count(it, size, wire)
         lengths = []
         for places in SHORT_HISTORIES:
