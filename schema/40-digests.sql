@@ -78,6 +78,9 @@ FROM (
         UNION ALL
         SELECT m.pass_id, 8, m.lifecycle_id, convert_to(format('moved %s %s', m.lifecycle_id, m.previous_lifecycle_id), 'UTF8')
         FROM reconciler_moves m WHERE m.pass_id BETWEEN $1 AND $2
+        UNION ALL
+        SELECT p.id, 9, p.id, convert_to('of one change', 'UTF8')
+        FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND NOT p.complete
     ) few
     GROUP BY 1, 2, 3
     UNION ALL

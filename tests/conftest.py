@@ -62,7 +62,7 @@ def open_database(url: str, *, lock_timeout: float = 10) -> Database:
     return Database(url, connect_timeout=5, lock_timeout=lock_timeout)
 
 
-def _fresh(server: str, template: str) -> Iterator[str]:
+def fresh_database(server: str, template: str) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")
@@ -75,13 +75,13 @@ def _fresh(server: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def database(postgres: str) -> Iterator[str]:
     """The URL of an empty database."""
-    yield from _fresh(postgres, "template1")
+    yield from fresh_database(postgres, "template1")
 
 
 @pytest.fixture
 def ledger_url(postgres: str) -> Iterator[str]:
     """The URL of a database with the schema and nothing in it."""
-    yield from _fresh(postgres, TEMPLATE)
+    yield from fresh_database(postgres, TEMPLATE)
 
 
 @dataclass

@@ -53,13 +53,14 @@ class KeptState:
             self._live.pop(change.rebound_from or "", None)
             if not change.ends and lifecycle.uid is not None:
                 self._live[lifecycle.uid] = lifecycle
+                # One that was moved is not gone: it goes on under another org.
+                gone.pop(lifecycle.uid, None)
             elif not change.ends:
                 self._adopted[lifecycle.name] = lifecycle
             elif lifecycle.uid is not None:
                 self._live.pop(lifecycle.uid, None)
                 gone[lifecycle.uid] = lifecycle
         snapshot, before = plan.snapshot, self._rest
-        number = before.last_pass.id + 1 if before.last_pass else 1
         same_cluster = snapshot.cluster_uid == before.cluster_uid
         deletions = [one for one in before.watched_deletions if one > snapshot.observed_at - RECENT]
         if snapshot.scope is not None:
@@ -67,7 +68,7 @@ class KeptState:
         self._rest = replace(
             before,
             last_pass=LastPass(
-                id=written.pass_id if written else number,
+                id=written.pass_id if written else None,
                 asked_at=snapshot.asked_at,
                 observed_at=snapshot.observed_at,
             ),

@@ -20,7 +20,7 @@ No I/O, no clock: a plan is a value, and the same snapshot and state give the sa
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -137,16 +137,13 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
     for lifecycle in _frozen(snapshot, known):
         leave(lifecycle)
     for tenant in sorted(snapshot.tenants, key=lambda tenant: tenant.name):
-        ours = known.live.get(tenant.uid)
-        if ours is None and tenant.uid not in known.gone:
-            ours = known.adopted.get(tenant.name)
-            if ours is None and decisions.rebind and tenant.deleted_at is None:
-                ours = unseen.get(tenant.name)
-        elif ours is None and tenant.name in decisions.reopen and tenant.name not in unseen:
-            ours = known.gone[tenant.uid] if tenant.deleted_at is None else None
+        ours = _continued_by(tenant, known, unseen, decisions)
         if ours is not None and (problem := _undecided(ours, tenant, decisions)):
             set_aside(tenant, problem)
-            if ours.name in unseen:
+            if ours.name == tenant.name and ours is not known.live.get(tenant.uid) and ours.uid:
+                unseen.pop(ours.name, None)
+                changes.append(_taken_up(ours, tenant, known))
+            elif ours.name in unseen:
                 leave(ours)
         elif ours is not None:
             unseen.pop(ours.name, None)
@@ -178,12 +175,37 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
     return Plan(snapshot=snapshot, changes=tuple(changes), quarantined=tuple(quarantined))
 
 
+def _continued_by(
+    tenant: Tenant, known: KnownState, unseen: Mapping[str, Lifecycle], decisions: Decisions
+) -> Lifecycle | None:
+    """The lifecycle that goes on with this tenant: by its uid, its name, or an operator's decision."""
+    if tenant.uid in known.live:
+        return known.live[tenant.uid]
+    is_alive = tenant.deleted_at is None
+    if tenant.uid in known.gone:
+        is_reopened = is_alive and tenant.name in decisions.reopen and tenant.name not in unseen
+        return known.gone[tenant.uid] if is_reopened else None
+    if tenant.name in known.adopted:
+        return known.adopted[tenant.name]
+    return unseen.get(tenant.name) if decisions.rebind and is_alive else None
+
+
 def unread(lifecycle: Lifecycle, known: KnownState, *, held: bool) -> Sequence[Change]:
     """Remembers when the lifecycle could last be read, and whether it is held, if that is new."""
     if lifecycle.read_at is not None and lifecycle.held == held:
         return ()
     since = _since(lifecycle, known)
     return (Change(lifecycle=replace(lifecycle, read_at=since, held=held)),)
+
+
+def _taken_up(lifecycle: Lifecycle, tenant: Tenant, known: KnownState) -> Change:
+    """It goes on as an operator decided, frozen until its org is settled as well."""
+    since = _since(lifecycle, known)
+    return Change(
+        lifecycle=replace(lifecycle, uid=tenant.uid, read_at=since, held=False),
+        rebound_from=lifecycle.uid if lifecycle.uid != tenant.uid else None,
+        reopened=lifecycle.uid == tenant.uid,
+    )
 
 
 def _placed(snapshot: Snapshot, known: KnownState) -> Snapshot:

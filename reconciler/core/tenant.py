@@ -89,7 +89,8 @@ class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
 class LastPass(Struct, frozen=True, kw_only=True):
     """The last pass that was written."""
 
-    id: int
+    id: int | None
+    """None while it is only planned."""
     asked_at: datetime
     observed_at: datetime
 

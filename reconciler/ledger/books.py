@@ -11,11 +11,12 @@ from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
 from reconciler.ledger.known import (
-    LAST_ID,
+    LAST,
     gone,
     known_state,
     last_age,
     last_pass,
+    portal_gone,
     portal_state,
     present,
 )
@@ -43,7 +44,10 @@ class Books:
     def apply(self, plan: Plan) -> int:
         written = write(self._transaction, plan)
         self.pass_id = written.pass_id
-        if self.state is not None:
+        if plan.adopts_cluster:
+            # What the ledger knows of that cluster from before has to be read back.
+            self.state = None
+        elif self.state is not None:
             self.state.forward(plan, written)
         return written.pass_id
 
@@ -117,7 +121,7 @@ def _is_current(kept: KeptState | None, transaction: Transaction) -> bool:
     """Whether nobody else has written since."""
     if kept is None or kept.last_pass is None:
         return False
-    return transaction.rows(LAST_ID) == [(kept.last_pass.id,)]
+    return transaction.rows(LAST) == [(kept.last_pass.id, kept.last_pass.observed_at)]
 
 
 def _waiting() -> None:
@@ -175,7 +179,7 @@ class DryLedger:
                     known_state(transaction) if has_tables else portal_state(transaction)
                 )
             known = self._kept.known(snapshot)
-            before = gone(transaction, snapshot, known) if has_tables else {}
+            before = (gone if has_tables else portal_gone)(transaction, snapshot, known)
         return self._kept.known(snapshot, {**before, **self._gone})
 
     def plan_on(self, plan: Plan) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot
 from reconciler.ledger.postgres import Transaction
 
-LAST_ID: Final = "SELECT id FROM reconciler_passes ORDER BY id DESC LIMIT 1"
+LAST: Final = "SELECT id, observed_at FROM reconciler_passes ORDER BY id DESC LIMIT 1"
 
 _LAST_PASS: Final = """
 WITH cluster AS (
@@ -44,6 +44,8 @@ WITH ended AS (
     JOIN tenant_billing_lifecycle l ON l.deleted_at IS NOT NULL AND (
         l.tenant_uid = new.uid
         OR (l.tenant_uid IS NULL AND l.tenant_name = new.name AND l.deleted_at >= new.created_at))
+    -- One that was moved is not gone: it goes on under another org.
+    WHERE NOT EXISTS (SELECT FROM reconciler_moves m WHERE m.previous_lifecycle_id = l.id)
     ORDER BY new.uid, l.id DESC
 )
 SELECT e.id, e.uid, e.tenant_name, e.zitadel_org_id, e.created_at,
@@ -72,8 +74,8 @@ SELECT NULL::bigint, NULL::text, l.tenant_name, l.zitadel_org_id, l.created_at,
        coalesce((SELECT is_on FROM suspension s WHERE s.tenant_name = l.tenant_name), false),
        least(greatest(l.created_at, (SELECT max(occurred_at) FROM event e
                                      WHERE e.tenant_name = l.tenant_name)), now()),
-       NULL::timestamptz, false
-FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL
+       l.deleted_at, false
+FROM tenant_billing_lifecycle l
 """
 
 
@@ -121,9 +123,27 @@ def portal_state(transaction: Transaction) -> KnownState:
     """What the portal's hooks wrote, where the schema is still theirs; nothing where there is none."""
     if transaction.value("SELECT to_regclass('tenant_billing_lifecycle') IS NULL"):
         return KnownState(has_tables=False)
+    lifecycles = map(_lifecycle, transaction.rows(_PORTAL))
     return KnownState(
-        has_tables=False, adopted={row[2]: _lifecycle(row) for row in transaction.rows(_PORTAL)}
+        has_tables=False, adopted={one.name: one for one in lifecycles if one.read_at is None}
     )
+
+
+def portal_gone(
+    transaction: Transaction, snapshot: Snapshot, known: KnownState
+) -> Mapping[str, Lifecycle]:
+    """The same of those in the snapshot that have ended, as they were then."""
+    if transaction.value("SELECT to_regclass('tenant_billing_lifecycle') IS NULL"):
+        return {}
+    ended = {one.name: one for one in map(_lifecycle, transaction.rows(_PORTAL)) if one.read_at}
+    return {
+        tenant.uid: replace(ended[tenant.name], uid=tenant.uid)
+        for tenant in snapshot.tenants
+        if tenant.name in ended
+        and tenant.uid not in known.live
+        and tenant.name not in known.adopted
+        and tenant.created_at <= (ended[tenant.name].read_at or tenant.created_at)
+    }
 
 
 def _lifecycle(row: Sequence[Any]) -> Lifecycle:

@@ -45,15 +45,14 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
     yield f"SELECT pg_advisory_xact_lock({LOCK_KEY});"
     if not known.has_tables:
         yield statements()
-    expected = _literal(known.last_pass.observed_at if known.last_pass else None, "timestamptz")
     yield (
-        "DO $$ BEGIN IF (SELECT observed_at FROM reconciler_passes ORDER BY id DESC LIMIT 1) "
-        f"IS DISTINCT FROM {expected} "
+        "DO $$ BEGIN IF (SELECT ROW(id, observed_at) FROM reconciler_passes ORDER BY id DESC LIMIT 1) "
+        f"IS DISTINCT FROM {_last(known)} "
         "THEN RAISE EXCEPTION 'the ledger has moved on since this was planned; plan again'; "
         "END IF; END $$;"
     )
     yield from _inserts(pass_record(plan))
-    numbers = Numbers(_Expression(_THIS_PASS), _lifecycle_id, _ordinal)
+    numbers = Numbers(_Expression(_THIS_PASS), _lifecycle_id, _previous_id, _ordinal)
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         yield from _inserts(record)
     for _, id_ in reopenings(plan, numbers).rows:
@@ -80,6 +79,14 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
     yield "COMMIT;"
 
 
+def _last(known: KnownState) -> str:
+    if known.last_pass is None:
+        return "NULL"
+    # One that is only planned is one that this session has just written.
+    id_ = _THIS_PASS if known.last_pass.id is None else _literal(known.last_pass.id, "bigint")
+    return f"ROW({id_}::bigint, {_literal(known.last_pass.observed_at, 'timestamptz')})"
+
+
 def _inserts(table: Table) -> Iterator[str]:
     # The id of a lifecycle is given by the database.
     columns = [column for column in table.columns if column != "id"]
@@ -96,8 +103,21 @@ def _lifecycle_id(change: Change) -> Any:
     lifecycle = change.lifecycle
     if lifecycle.id is not None:
         return lifecycle.id
-    uid = _literal(lifecycle.uid, "text")
-    return _Expression(f"(SELECT max(id) FROM tenant_billing_lifecycle WHERE tenant_uid = {uid})")
+    found = f"tenant_uid = {_literal(lifecycle.uid, 'text')}"
+    if not change.begins:
+        # The portal's bears no uid until it is recognised.
+        found += f" OR (tenant_uid IS NULL AND tenant_name = {_literal(lifecycle.name, 'text')})"
+    return _Expression(f"(SELECT max(id) FROM tenant_billing_lifecycle WHERE {found})")
+
+
+def _previous_id(change: Change) -> Any:
+    if change.moved_from is not None and change.moved_from.id is not None:
+        return change.moved_from.id
+    uid = _literal(change.lifecycle.uid, "text")
+    return _Expression(
+        f"(SELECT id FROM tenant_billing_lifecycle WHERE tenant_uid = {uid} "
+        f"AND deleted_pass_id = {_THIS_PASS})"
+    )
 
 
 def _ordinal(change: Change, row: Row) -> Any:

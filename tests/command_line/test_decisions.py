@@ -214,6 +214,57 @@ def test_there_is_nothing_to_move_where_the_org_is_the_same(
     assert ledger.execute("SELECT count(*) FROM reconciler_passes").fetchall() == [(2,)]
 
 
+def restored(*skills: str, uid: str, org: str) -> list[Json]:
+    return [tenant("ada"), tenant("bea", *skills, uid=uid, org=org, created="2026-12-01T00:00:00Z")]
+
+
+def test_a_restored_tenant_with_another_label_goes_on_and_then_moves(
+    run: Any, move: Any, ledger: Ledger, command: Command
+) -> None:
+    run(1, *restored("mail", uid="old", org="org-1"))
+    rebound = run(2, *restored("mail", "wiki", uid="new", org="org-2"), flags="--rebind")
+    assert (rebound.status, rows(rebound)) == (4, [])
+    assert rebound.report["rebound"][0]["tenantUid"] == "new"
+    # The decision stands; what else changed waits until the org is settled.
+    waiting = run(3, *restored("mail", "wiki", uid="new", org="org-2"))
+    assert (waiting.status, rows(waiting)) == (4, [])
+    moved = move(4, "bea", *restored("mail", "wiki", uid="new", org="org-2"))
+    assert (moved.status, len(rows(moved))) == (0, 4)
+    assert {row["notBefore"] for row in moved.report["rows"]} == {"2026-12-01T00:00:00Z"}
+    assert ledger.execute("SELECT count(*) FROM reconciler_moves").fetchall() == [(1,)]
+    assert command("verify", "--ledger-only", "--deep").status == 0
+
+
+def test_a_moved_tenant_that_comes_back_under_its_first_uid_may_go_on(
+    run: Any, move: Any, ledger: Ledger, command: Command
+) -> None:
+    run(1, *restored("mail", uid="old", org="org-1"))
+    move(2, "bea", *restored("mail", uid="old", org="org-2"))
+    run(3, *restored("mail", uid="new", org="org-2"), flags="--rebind")
+    back = run(4, *restored("mail", uid="old", org="org-2"), flags="--rebind")
+    assert (back.status, rows(back)) == (0, [])
+    assert rows(run(5, *restored("mail", uid="old", org="org-2"))) == []
+    lives = ledger.execute(
+        "SELECT tenant_uid, zitadel_org_id, deleted_at IS NULL FROM tenant_billing_lifecycle"
+        " WHERE tenant_name = 'bea' ORDER BY id"
+    )
+    assert lives.fetchall() == [("old", "org-1", False), ("old", "org-2", True)]
+    assert command("verify", "--ledger-only", "--deep").status == 0
+
+
+def test_a_withdrawn_deletion_stands_although_the_label_changed(
+    run: Any, move: Any, command: Command
+) -> None:
+    run(1, *restored("mail", uid="old", org="org-1"), tenant("cleo"))
+    run(2, tenant("ada"), tenant("cleo"))
+    lives = [*restored("mail", uid="old", org="org-2"), tenant("cleo")]
+    reopened = run(3, *lives, flags="--reopen bea")
+    assert (reopened.status, rows(reopened)) == (4, [])
+    assert "its deletion is withdrawn" not in run(4, *lives).out
+    assert [kind for kind, *_ in rows(move(5, "bea", *lives))] == ["deleted", "created", "enabled"]
+    assert command("verify", "--ledger-only", "--deep").status == 0
+
+
 def test_a_move_decides_about_one_snapshot(command: Command, tmp_path: Path) -> None:
     files = [snapshot(tmp_path, f"2026120{day}T000000Z", *AFTER) for day in (1, 2)]
     ran = command("org", "move", "bea", "--snapshot", *files)
@@ -243,3 +294,17 @@ def test_a_file_of_another_cluster_is_refused_unless_it_is_adopted(
     assert command("run", "--snapshot", file, "--cluster-uid", "two", "--adopt-cluster").status == 0
     passes = ledger.execute("SELECT cluster_uid, adopted_cluster FROM reconciler_passes ORDER BY id")
     assert passes.fetchall() == [("one", False), ("two", True)]
+
+
+def test_what_was_known_of_an_adopted_cluster_is_known_again(command: Command, tmp_path: Path) -> None:
+    def shown(day: int, version: str) -> Path:
+        listed = {**kubectl_list(tenant("ada")), "metadata": {"resourceVersion": version}}
+        return write(tmp_path / f"tenants-202612{day:02}T000000Z.json", listed)
+
+    command("run", "--snapshot", shown(1, "100"), "--cluster-uid", "one")
+    adopting = ("--adopt-cluster", "--cluster-uid")
+    command("run", "--snapshot", shown(2, "50"), *adopting, "two")
+    # Back to the first one, by a file without a version, and then by an older one.
+    back = command("run", "--snapshot", shown(3, ""), shown(4, "70"), *adopting, "one")
+    assert back.status == 0, back.err
+    assert command("verify", "--ledger-only").status == 0

@@ -1,7 +1,5 @@
 """`reconciler run` without writing: dry, and as statements for psql."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,15 @@ import pytest
 
 from reconciler.ledger.postgres import LOCK_KEY
 from tests.command_line.runs import FIRST, OBSERVED, SECOND, Ledger, ran
-from tests.command_line.snapshots import apply, content, psql, row_counts, snapshot, tenant
+from tests.command_line.snapshots import (
+    apply,
+    by_psql,
+    content,
+    row_counts,
+    run_by_psql,
+    snapshot,
+    tenant,
+)
 from tests.conftest import RECORDINGS, SAMPLES, Command
 
 # Dry
@@ -124,25 +130,24 @@ def test_sql_runs_only_on_the_ledger_it_was_planned_for(
     planned = ran(command, "--dry-run", "--snapshot", FIRST, "--output", "sql").out
     ran(command, "--snapshot", FIRST, "--output", "sql")
     before = row_counts(ledger)
-    done = _psql(planned, ledger_url)
+    done = by_psql(planned, ledger_url)
     assert done.returncode != 0
     assert "plan again" in done.stderr
     assert row_counts(ledger) == before
 
 
-def run_by_psql(script: str, url: str) -> None:
-    done = _psql(script, url)
-    assert done.returncode == 0, done.stderr
+def test_sql_knows_an_older_snapshot_of_the_same_instant(
+    command: Command, ledger: Ledger, ledger_url: str
+) -> None:
+    def shown(time: str, *skills: str) -> Path:
+        return snapshot(command.folder, time, tenant("ada", *skills))
 
-
-def _psql(script: str, url: str) -> "subprocess.CompletedProcess[str]":
-    """Under settings as unlike ours as a person's may be."""
-    odd = {"PGCLIENTENCODING": "LATIN1", "PGOPTIONS": "-c timezone=Asia/Tokyo -c datestyle=german,dmy"}
-    return subprocess.run(
-        [psql(), "-X", "-q", "-d", url],
-        input=script,
-        capture_output=True,
-        encoding="utf-8",
-        env={**os.environ, **odd},
-        check=False,
-    )
+    ran(command, "--snapshot", shown("20261201T000000Z", "mail"))
+    older = shown("20261130T235958Z", "mail", "wiki")
+    planned = ran(command, "--dry-run", "--snapshot", older, "--output", "sql")
+    # Two clocks may differ by a moment: it is written at the last pass's instant.
+    ran(command, "--snapshot", older)
+    before = row_counts(ledger)
+    done = by_psql(planned.out, ledger_url)
+    assert "plan again" in done.stderr
+    assert row_counts(ledger) == before

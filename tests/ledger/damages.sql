@@ -426,6 +426,9 @@ UPDATE reconciler_passes SET tenants_examined = 0 WHERE id = 3 RETURNING id;
 -- a withdrawn end is moved: digest-rows, -, reconciler_passes
 UPDATE reconciler_reopenings SET deleted_not_before = deleted_at RETURNING deleted_pass_id;
 
+-- a pass over all becomes one of a single change: digest-rows, -, reconciler_passes
+UPDATE reconciler_passes SET complete = false WHERE id = 3 RETURNING id;
+
 -- a move is of another lifecycle: digest-rows, -, reconciler_passes
 UPDATE reconciler_moves SET previous_lifecycle_id = previous_lifecycle_id + 100 RETURNING pass_id;
 

@@ -1,13 +1,14 @@
 """A database in which the portal's Phase 1 made and filled the tables is adopted, not filled again."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.command_line.snapshots import snapshot, tenant
-from tests.conftest import Command, Ran
+from tests.command_line.snapshots import content, run_by_psql, snapshot, tenant
+from tests.conftest import Command, Ran, fresh_database
 
 PORTAL = """
 CREATE TABLE tenant_billing_lifecycle (
@@ -171,6 +172,42 @@ def test_a_tenant_of_the_portal_may_be_moved_to_another_org(portal: Command, dat
             "SELECT zitadel_org_id, tenant_uid, deleted_at IS NULL FROM tenant_billing_lifecycle "
             "WHERE tenant_name = 'cleo' ORDER BY id"
         ).fetchall() == [("org-1", "uid-of-cleo", False), ("org-2", "uid-of-cleo", True)]
+
+
+def oddities() -> tuple[dict[str, Any], ...]:
+    """All that may have become of the portal's tenants, one of which it holds for deleted."""
+    return (
+        tenant("ada", "wiki", created="2026-01-01T00:00:00Z"),
+        tenant("cleo", suspend=True, created="2026-01-03T00:00:00Z", org="org-2"),
+        tenant("gone", "mail", created="2026-01-01T00:00:00Z"),
+        tenant("new", "mail", created="2026-01-20T00:00:00Z"),
+    )
+
+
+@pytest.fixture
+def twin(postgres: str) -> Iterator[str]:
+    """Another database of the portal with the same in it."""
+    for url in fresh_database(postgres, "template1"):
+        with psycopg.connect(url) as connection:
+            connection.execute(PORTAL)
+        yield url
+
+
+@pytest.mark.parametrize("command", [("run", "--allow-deletions", "9"), ("org", "move", "cleo")])
+def test_before_the_adoption_a_dry_run_and_its_script_do_as_the_run_does(
+    portal: Command, database: str, twin: str, command: tuple[str, ...]
+) -> None:
+    file = snapshot(portal.folder, "20260201T000000Z", *oddities())
+    pass_: tuple[str | Path, ...] = (*command, "--snapshot", file)
+    dry = portal(*pass_, "--dry-run", "--output", "json")
+    run_by_psql(portal(*pass_, "--dry-run", "--output", "sql").out, twin)
+    real = portal(*pass_, "--output", "json")
+    assert real.report["rows"]
+    assert real.status == 4
+    assert dry.status == real.status
+    for told in ("rows", "quarantined", "held"):
+        assert dry.report[told] == real.report[told]
+    assert content(twin) == content(database)
 
 
 def test_after_the_adoption_nobody_writes_like_the_portal(portal: Command, database: str) -> None:
