@@ -3,13 +3,13 @@
 import re
 import shutil
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
 
 from reconciler.commands.reporting import print_bytes, print_lines
-from reconciler.commands.wiring import given_time, open_database, set_up_logging
+from reconciler.commands.wiring import given_day, given_time, open_database, set_up_logging
 from reconciler.core.history import Answer, Span, WrittenLifecycle, answer, gaps, within
 from reconciler.core.reading import shown
 from reconciler.errors import UsageError
@@ -121,11 +121,7 @@ def _asked(transaction: Transaction, at: str, now: datetime, time_zone: str) -> 
             ) from None
         start = instant or now
         return Span(start, start + timedelta(microseconds=1))
-    try:
-        asked = date.fromisoformat(at)
-    except ValueError as error:
-        raise UsageError(f"--at {at}: {error}") from None
-    return day(transaction, asked, time_zone)
+    return day(transaction, given_day("--at", at), time_zone)
 
 
 def coverage(

@@ -26,7 +26,7 @@ def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) ->
     """Shows prices, or changes some. Raises ReconcilerError."""
     settings = load(flags)
     set_up_logging(settings)
-    by = given.pop("by", None) or _os_user()
+    by = given.pop("by", "").strip() or _os_user()
     with open_database(settings) as database:
         if action == "show":
             found = decisions.prices(database)
@@ -50,7 +50,7 @@ def org(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int
     """Shows how organisations are billed, or changes it. Raises ReconcilerError."""
     settings = load(flags)
     set_up_logging(settings)
-    by = given.pop("by", None) or _os_user()
+    by = given.pop("by", "").strip() or _os_user()
     with open_database(settings) as database:
         if action == "list":
             found = decisions.postures(database)

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.commands.reporting import print_bytes, print_lines
-from reconciler.commands.wiring import given_time, open_database, set_up_logging
+from reconciler.commands.wiring import given_day, given_time, open_database, set_up_logging
 from reconciler.core.reading import shown
 from reconciler.core.usage import Correction, Line, Period
 from reconciler.errors import UsageError
@@ -73,25 +73,14 @@ def _period(month: str | None, start: str | None, end: str | None) -> Period:
     if month is not None and start is None and end is None:
         return _month(month)
     if month is None and start is not None and end is not None:
-        return Period(_day("--from", start), _day("--to", end))
+        return Period(given_day("--from", start), given_day("--to", end))
     raise UsageError(
         "which days? Give --month YYYY-MM, or --from DAY and --to DAY (the day after the last)"
     )
 
 
 def _month(text: str) -> Period:
-    if match := re.fullmatch(r"(\d{4})-(\d\d)", text, re.ASCII):
-        try:
-            return Period.month(int(match[1]), int(match[2]))
-        except ValueError:
-            pass
-    raise UsageError(f"--month {shown(text)}: expected a month like 2026-10")
-
-
-def _day(flag: str, text: str) -> date:
-    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            pass
-    raise UsageError(f"{flag} {shown(text)}: expected a day like 2026-10-01")
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text, re.ASCII):
+        raise UsageError(f"--month {shown(text)}: expected a month like 2026-10")
+    first = given_day("--month", f"{text}-01")
+    return Period.month(first.year, first.month)

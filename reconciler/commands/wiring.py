@@ -1,11 +1,12 @@
 """Makes the parts that several commands need out of the settings."""
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from reconciler.core.guard import Limits
@@ -83,6 +84,9 @@ def limits(
     )
 
 
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 9000
+
 ABOUT: Final = ("pass_id", "tenant", "uid")
 """What an event may be about: `extra` of a logging call."""
 
@@ -92,9 +96,29 @@ def given_time(flag: str, text: str | None, now: datetime) -> datetime | None:
     if text is None or text == "now":
         return None if text is None else now
     try:
-        return instant(text)
+        time = instant(text)
     except ValueError:
         raise UsageError(f"{flag} {shown(text)}: expected RFC 3339 or `now`") from None
+    _check_year(flag, text, time.year)
+    return time
+
+
+def given_day(flag: str, text: str) -> date:
+    """A day of the command line, like 2026-10-01. Raises UsageError."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        try:
+            day = date.fromisoformat(text)
+        except ValueError:
+            pass
+        else:
+            _check_year(flag, text, day.year)
+            return day
+    raise UsageError(f"{flag} {shown(text)}: expected a day like 2026-10-01")
+
+
+def _check_year(flag: str, text: str, year: int) -> None:
+    if not FIRST_YEAR <= year <= LAST_YEAR:
+        raise UsageError(f"{flag} {shown(text)}: expected a year from {FIRST_YEAR} to {LAST_YEAR}")
 
 
 class _OneLine(logging.Formatter):

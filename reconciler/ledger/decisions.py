@@ -18,6 +18,9 @@ from reconciler.errors import LedgerError, UsageError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database, Transaction
 
+LONGEST_NAME: Final = 1_000
+"""Bytes; an index holds no more than about twice as many."""
+
 PLATFORM: Final = "platform_pricing"
 SKILLS: Final = "skill_pricing"
 ORGS: Final = "org_billing_config"
@@ -138,12 +141,16 @@ def set_posture(
     """Changes how an organisation is billed, by column; None where it is so already."""
     with database.transaction() as transaction:
         schema.check_current(transaction, database)
-        return _change(transaction, ORGS, _named("org", org), given, by)
+        wanted = {
+            column: _named(column, value) if isinstance(value, str) else value
+            for column, value in given.items()
+        }
+        return _change(transaction, ORGS, _named("org", org), wanted, by)
 
 
 def _named(what: str, name: str) -> str:
-    if not name or "\0" in name:
-        raise UsageError(f"{what} {shown(name)}: expected a name")
+    if not name.strip() or "\0" in name or len(name.encode()) > LONGEST_NAME:
+        raise UsageError(f"{what} {shown(name)}: expected a name of up to {LONGEST_NAME:,} bytes")
     return name
 
 

@@ -61,7 +61,7 @@ class FileSource:
             observed_at=self.observed_at,
             cluster_uid=self._cluster_uid,
             resource_version=page.resource_version or None,
-            source=Path(self.name).name,
+            source=Path(self.name).name.encode(errors="surrogateescape").decode(errors="replace"),
         )
 
 

@@ -14,7 +14,7 @@ from reconciler.ledger.postgres import Database
 from reconciler.passes import run_pass
 from tests.bench.figures import MOST_ROUND_TRIPS
 from tests.bench.wire import Traffic, Wire
-from tests.conftest import TEMPLATE, _fresh
+from tests.conftest import TEMPLATE, fresh_database
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = Limits(brake_percent=100)
@@ -89,7 +89,7 @@ def test_a_pass_uses_as_many_round_trips_for_many_tenants_as_for_few(postgres: s
     lives = []
     # Above some hundred changes a pass is sealed before its commit, by a statement of its own.
     for count in (1500, 4500):
-        with contextmanager(_fresh)(postgres, TEMPLATE) as ledger_url:
+        with contextmanager(fresh_database)(postgres, TEMPLATE) as ledger_url:
             lives.append(a_life(ledger_url, wire, count))
     few, many = lives
     # A message that arrives in two pieces may be counted twice.

@@ -93,6 +93,8 @@ def test_an_amount_is_kept_to_the_last_digit(command: Command, amount: str, kept
         (["set"], "nothing to set"),
         (["skill", "set", "mail", "0.000001"], "finer than the 5 decimals"),
         (["skill", "set", "", "1"], "expected a name"),
+        (["skill", "set", " ", "1"], "expected a name"),
+        (["skill", "set", "x" * 1001, "1"], "up to 1,000 bytes"),
         (["skill", "remove", "mail"], "no price to remove"),
     ],
 )
