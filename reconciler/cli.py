@@ -35,8 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = given.pop("command")
     # Hardly anything refers to itself: looking for it as often as usual takes a fifth of a small pass.
     gc.set_threshold(100_000)
-    # The thread that fetches a page needs the interpreter often, and never for long.
-    sys.setswitchinterval(0.0002)
     # Only now: what a command needs takes a while to import.
     from reconciler.commands import execute
 

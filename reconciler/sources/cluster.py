@@ -4,7 +4,6 @@ Read-only: it lists the tenants, and gets the one namespace whose uid names the 
 complete or it is nothing: every page, at one resourceVersion, or SnapshotError.
 """
 
-import gzip
 import http.client
 import json
 import logging
@@ -13,13 +12,10 @@ import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import partial
-from threading import Thread
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -37,11 +33,12 @@ CLOCK_DIFFERENCE: Final = timedelta(seconds=2)
 OLDEST_BELIEVED: Final = (1, 25)
 """Before this Kubernetes, the time of a managedFields entry may lie before a change by its manager."""
 CHUNK: Final = 1 << 20
+LARGEST_PAGE: Final = 1 << 26
+"""The most memory that is taken for a page before its size is seen."""
 WATCH_LASTS: Final = 600
 """Seconds after which the server is asked to end a watch, so that it is opened anew now and then."""
 
 _NEVER: Final = float("inf")
-_T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +130,6 @@ class ClusterSource:
         asked_at, observed_at = _on_server_clock(asked_at, arrived_at, date)
         first_version, number, newest = page.resource_version, 1, 0
         while True:
-            token = page.continue_token
-            # On its way while this one is read.
-            following = _ahead(partial(client.page, version, token, deadline)) if token else None
             try:
                 if self._settings.watches:
                     newest = max(newest, newest_version(page.items))
@@ -145,10 +139,11 @@ class ClusterSource:
             tenants += read
             unreadable += unread
             self._progress(len(tenants) + len(unreadable))
-            if following is None:
+            if not page.continue_token:
                 break
+            token, number = page.continue_token, number + 1
             del page  # and with it, what it arrived in
-            (page, _), number = following.result(), number + 1
+            page, _ = client.page(version, token, deadline)
             if page.resource_version != first_version:
                 raise SnapshotError(
                     f"page {number} is of resourceVersion {shown(page.resource_version)}, the first "
@@ -220,11 +215,9 @@ class _Client:
 
         self._settings = settings
         self._api_error = kubernetes.client.ApiException
-        self._read_timeout = urllib3.exceptions.ReadTimeoutError
-        self._network_errors = (
-            *(urllib3.exceptions.HTTPError, http.client.HTTPException, OSError),
-            *(EOFError, zlib.error),  # of a gzip that is cut or damaged
-        )
+        exceptions = urllib3.exceptions
+        self._read_timeout = exceptions.ReadTimeoutError
+        self._network_errors = (exceptions.HTTPError, http.client.HTTPException, OSError, zlib.error)
         configuration = type.__call__(kubernetes.client.Configuration)
         in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ
         try:
@@ -379,8 +372,7 @@ class _Client:
             finally:
                 response.release_conn()
             if response.headers.get("Content-Encoding", "").lower() == "gzip":
-                # All at once: chunk by chunk takes longer, and holds up whoever reads the page before.
-                body = gzip.decompress(body)
+                body = _inflated(body)
             self._check(response.status, body, asked, rule, expires=deadline != _NEVER)
         return body, _date(response.headers.get("Date"))
 
@@ -436,18 +428,10 @@ class _Client:
                 )
 
 
-def _ahead(call: Callable[[], _T]) -> "Future[_T]":
-    """Makes the call in a thread; whoever is interrupted meanwhile need not wait for its end."""
-    future: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
-            future.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    return future
+def _inflated(body: bytes) -> bytes:
+    """A gzip, inflated at once: chunk by chunk takes longer. Its size is told at its end."""
+    size = int.from_bytes(body[-4:], "little")
+    return zlib.decompress(body, zlib.MAX_WBITS | 16, bufsize=min(max(size, 1), LARGEST_PAGE))
 
 
 def _on_server_clock(

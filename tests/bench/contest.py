@@ -46,8 +46,6 @@ class Phase(NamedTuple):
     """What one phase of a pass took; times in seconds."""
 
     name: str
-    ahead: bool
-    """In the thread that fetches the next page, beside all others."""
     wall: float
     cpu: float
 

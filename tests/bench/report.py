@@ -66,19 +66,17 @@ def table(figures: Sequence[Figure]) -> Iterator[str]:
 
 
 def phases(profile: Profile, floor: float) -> Iterator[str]:
-    """The table of the phases of one pass; those that run beside the others are marked."""
-    whole, found = profile.taken, sorted(profile.phases, key=lambda phase: (phase.ahead, -phase.wall))
-    wall, cpu = sum(one.wall for one in found if not one.ahead), sum(one.cpu for one in found)
-    rest = Phase("start and end of Python", False, whole.wall - wall, whole.cpu - cpu)
+    """The table of the phases of one pass, and what all of it is to the floor."""
+    whole, found = profile.taken, sorted(profile.phases, key=lambda phase: -phase.wall)
+    wall, cpu = sum(phase.wall for phase in found), sum(phase.cpu for phase in found)
+    rest = Phase("start and end of Python", whole.wall - wall, whole.cpu - cpu)
     yield f"{'phase':<40}{'wall':>10}{'share':>8}{'CPU':>10}{'share':>8}"
-    for phase in (*found, rest):
-        name = f"{'+ ' if phase.ahead else ''}{phase.name}"
-        share = "" if phase.ahead else f"{phase.wall / whole.wall:.0%}"
+    for phase in (*found, rest, Phase("all", whole.wall, whole.cpu)):
         yield (
-            f"{name:<40}{phase.wall:>8.3f} s{share:>8}{phase.cpu:>8.3f} s{phase.cpu / whole.cpu:>8.0%}"
+            f"{phase.name:<40}{phase.wall:>8.3f} s{phase.wall / whole.wall:>8.0%}"
+            f"{phase.cpu:>8.3f} s{phase.cpu / whole.cpu:>8.0%}"
         )
-    yield f"{'all':<40}{whole.wall:>8.3f} s{'':>8}{whole.cpu:>8.3f} s"
-    yield f"{whole.wall / floor:.2f} of the floor ({floor:.3f} s); + in a thread, while the others run"
+    yield f"{whole.wall / floor:.2f} times the floor ({floor:.3f} s)"
 
 
 def document(results: Results, figures: Sequence[Figure], about: Mapping[str, Any]) -> dict[str, Any]:

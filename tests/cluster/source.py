@@ -36,7 +36,6 @@ def source_of(
     kubeconfig: Path | None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ticks: Callable[[], float] = time.monotonic,
-    progress: Callable[[int], object] = lambda _: None,
     **settings: Any,
 ) -> ClusterSource:
     """The source, three tenants a page and impatient."""
@@ -51,7 +50,7 @@ def source_of(
         "read_timeout": 2.0,
         "list_timeout": 20.0,
     }
-    return ClusterSource(ClusterSettings(**usual | settings), now=now, ticks=ticks, progress=progress)
+    return ClusterSource(ClusterSettings(**usual | settings), now=now, ticks=ticks)
 
 
 def check_requests(server: ApiServer) -> None:

@@ -1,6 +1,5 @@
 """A list is followed page by page, and is of one state or no snapshot."""
 
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,19 +42,6 @@ def test_a_list_is_followed_page_by_page_to_its_end(server: ApiServer, source: C
     assert snapshot.cluster_uid == server.cluster_uid
     starts = [read_token(request.query.get("continue", ""))[1] for request in lists(server)[1:]]
     assert starts == ["cleo\0", "finn\0"]
-
-
-def test_the_next_page_is_asked_for_while_one_is_read(server: ApiServer, kubeconfig: Path) -> None:
-    asked: list[int] = []
-
-    def on_read(_count: int) -> None:
-        deadline = time.monotonic() + 5
-        while len(lists(server)) < min(3, len(asked) + 2) and time.monotonic() < deadline:
-            time.sleep(0.001)
-        asked.append(len(lists(server)))
-
-    assert names(source_of(kubeconfig, progress=on_read).snapshot()) == [*SEVEN]
-    assert asked == [2, 3, 3, 3]
 
 
 @pytest.mark.parametrize("page_size", [1, 2, 6, 7, 8, 500])
