@@ -155,4 +155,6 @@ def set_up_logging(settings: Settings) -> None:
     else:
         handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
+    # It would tell a second time, by its own words, what is raised anyway.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     logging.getLogger("reconciler").setLevel(settings.log_level.upper())
