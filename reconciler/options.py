@@ -84,3 +84,12 @@ def flag(option: Option) -> str:
 def variable(option: Option) -> str:
     """The setting as a variable of the environment."""
     return f"{PREFIX}{option.name.upper()}"
+
+
+def is_text(value: str) -> bool:
+    """Whether it came as UTF-8; nothing else can be written to the ledger, or printed."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
 
 def load(flags: dict[str, Any]) -> Settings:
     """The settings of this run; `flags` are those that were given. Raises UsageError."""
+    for name, value in os.environ.items():
+        if name.startswith(options.PREFIX) and not options.is_text(value):
+            raise UsageError(f"{name} is not UTF-8")
     try:
         # As in the environment: what is empty was not given.
         optional = {option.name for option in options.ALL if option.default is None}

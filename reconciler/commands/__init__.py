@@ -1,9 +1,7 @@
 """The commands: each puts the parts together for one thing that a person asks for."""
 
-import ctypes
 import signal
 import sys
-from contextlib import suppress
 from typing import Any
 
 from reconciler import options
@@ -11,15 +9,11 @@ from reconciler.errors import ReconcilerError, UsageError
 
 INTERRUPTED = 130
 
-_M_MMAP_THRESHOLD = -3
-_LARGE = 1 << 18
-
 
 def execute(command: str, given: dict[str, Any]) -> int:
     """Runs a command with what was given on its command line, and returns the exit status."""
     names = {option.name for option in options.ALL}
     flags = {name: given.pop(name) for name in list(given) if name in names}
-    _return_large_blocks()
     # Ended like Ctrl-C: the transaction is rolled back, and an embedded Postgres stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -31,12 +25,6 @@ def execute(command: str, given: dict[str, Any]) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         return _interrupted()
-
-
-def _return_large_blocks() -> None:
-    """Gives what a page took back to the system, where glibc would keep it in pieces."""
-    with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _interrupted() -> int:

@@ -113,13 +113,7 @@ def history(
 def _asked(transaction: Transaction, at: str, now: datetime, time_zone: str) -> Span:
     """A calendar day of the time zone, or the instant that a time is."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", at, re.ASCII):
-        try:
-            instant = given_time("--at", at, now)
-        except UsageError:
-            raise UsageError(
-                f"--at {shown(at)}: expected a day like 2026-03-14, RFC 3339, or `now`"
-            ) from None
-        start = instant or now
+        start = given_time("--at", at, now, "a day like 2026-03-14, RFC 3339, or `now`") or now
         return Span(start, start + timedelta(microseconds=1))
     return day(transaction, given_day("--at", at), time_zone)
 

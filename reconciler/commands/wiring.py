@@ -91,14 +91,16 @@ ABOUT: Final = ("pass_id", "tenant", "uid")
 """What an event may be about: `extra` of a logging call."""
 
 
-def given_time(flag: str, text: str | None, now: datetime) -> datetime | None:
+def given_time(
+    flag: str, text: str | None, now: datetime, expected: str = "RFC 3339 or `now`"
+) -> datetime | None:
     """A time of the command line: RFC 3339, or `now`. Raises UsageError."""
     if text is None or text == "now":
         return None if text is None else now
     try:
         time = instant(text)
     except ValueError:
-        raise UsageError(f"{flag} {shown(text)}: expected RFC 3339 or `now`") from None
+        raise UsageError(f"{flag} {shown(text)}: expected {expected}") from None
     _check_year(flag, text, time.year)
     return time
 

@@ -53,8 +53,8 @@ class KeptState:
             self._live.pop(change.rebound_from or "", None)
             if not change.ends and lifecycle.uid is not None:
                 self._live[lifecycle.uid] = lifecycle
-                # One that was moved is not gone: it goes on under another org.
-                gone.pop(lifecycle.uid, None)
+                if change.moved_from is not None:
+                    gone[lifecycle.uid] = replace(change.moved_from, uid=lifecycle.uid, moved_on=True)
             elif not change.ends:
                 self._adopted[lifecycle.name] = lifecycle
             elif lifecycle.uid is not None:

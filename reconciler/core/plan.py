@@ -140,10 +140,11 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
         ours = _continued_by(tenant, known, unseen, decisions)
         if ours is not None and (problem := _undecided(ours, tenant, decisions)):
             set_aside(tenant, problem)
-            if ours.name == tenant.name and ours is not known.live.get(tenant.uid) and ours.uid:
+            is_decided = ours.uid is not None and tenant.uid not in known.live
+            if is_decided and ours.name == tenant.name:
                 unseen.pop(ours.name, None)
                 changes.append(_taken_up(ours, tenant, known))
-            elif ours.name in unseen:
+            elif unseen.get(ours.name) is ours:
                 leave(ours)
         elif ours is not None:
             unseen.pop(ours.name, None)
@@ -182,9 +183,10 @@ def _continued_by(
     if tenant.uid in known.live:
         return known.live[tenant.uid]
     is_alive = tenant.deleted_at is None
-    if tenant.uid in known.gone:
+    ended = known.gone.get(tenant.uid)
+    if ended is not None and not ended.moved_on:
         is_reopened = is_alive and tenant.name in decisions.reopen and tenant.name not in unseen
-        return known.gone[tenant.uid] if is_reopened else None
+        return ended if is_reopened else None
     if tenant.name in known.adopted:
         return known.adopted[tenant.name]
     return unseen.get(tenant.name) if decisions.rebind and is_alive else None
@@ -394,7 +396,10 @@ def _check_decisions(snapshot: Snapshot, known: KnownState, decisions: Decisions
     closed = {
         tenant.name
         for tenant in snapshot.tenants
-        if tenant.uid in known.gone and tenant.uid not in known.live and tenant.deleted_at is None
+        if tenant.uid in known.gone
+        and not known.gone[tenant.uid].moved_on
+        and tenant.uid not in known.live
+        and tenant.deleted_at is None
     }
     for name in sorted(decisions.reopen - closed):
         raise Refused(

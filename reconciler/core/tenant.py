@@ -82,6 +82,8 @@ class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
     """When the last pass that could read the tenant asked for it; None: the last pass of all could."""
     held: bool = False
     """It was not in the last snapshot, and its deletion is held back until an operator decides."""
+    moved_on: bool = False
+    """It has ended by a move: what was billed by it goes on under another org."""
     settled_at: datetime | None = None
     """When its last watched change was, where evidence tells: whatever comes next came later."""
 

@@ -44,12 +44,11 @@ WITH ended AS (
     JOIN tenant_billing_lifecycle l ON l.deleted_at IS NOT NULL AND (
         l.tenant_uid = new.uid
         OR (l.tenant_uid IS NULL AND l.tenant_name = new.name AND l.deleted_at >= new.created_at))
-    -- One that was moved is not gone: it goes on under another org.
-    WHERE NOT EXISTS (SELECT FROM reconciler_moves m WHERE m.previous_lifecycle_id = l.id)
     ORDER BY new.uid, l.id DESC
 )
 SELECT e.id, e.uid, e.tenant_name, e.zitadel_org_id, e.created_at,
-       s.skills, s.suspended, s.changed_at, e.read_at, false
+       s.skills, s.suspended, s.changed_at, e.read_at, false,
+       EXISTS (SELECT FROM reconciler_moves m WHERE m.previous_lifecycle_id = e.id)
 FROM ended e
 JOIN reconciler_derived_state((SELECT coalesce(array_agg(id), '{}') FROM ended)) s
   ON s.lifecycle_id = e.id
@@ -147,7 +146,7 @@ def portal_gone(
 
 
 def _lifecycle(row: Sequence[Any]) -> Lifecycle:
-    id_, uid, name, org, created_at, skills, suspended, changed_at, read_at, held = row
+    id_, uid, name, org, created_at, skills, suspended, changed_at, read_at, held, *moved_on = row
     return Lifecycle(
         id=id_,
         uid=uid,
@@ -159,6 +158,7 @@ def _lifecycle(row: Sequence[Any]) -> Lifecycle:
         changed_at=changed_at,
         read_at=read_at,
         held=held,
+        moved_on=moved_on == [True],
     )
 
 

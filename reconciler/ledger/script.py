@@ -104,6 +104,9 @@ def _lifecycle_id(change: Change) -> Any:
     if lifecycle.id is not None:
         return lifecycle.id
     found = f"tenant_uid = {_literal(lifecycle.uid, 'text')}"
+    if change.rebound_from is not None:
+        # Before and after the statement that gives it the new uid.
+        found += f" OR tenant_uid = {_literal(change.rebound_from, 'text')}"
     if not change.begins:
         # The portal's bears no uid until it is recognised.
         found += f" OR (tenant_uid IS NULL AND tenant_name = {_literal(lifecycle.name, 'text')})"

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Final, TextIO
 
 from reconciler.core.plan import Kind, Plan
-from reconciler.output.report import summary
+from reconciler.output.report import counted, summary
 
 MOST_TENANTS: Final = 100
 """More than that nobody reads; the JSON has all."""
@@ -50,7 +50,8 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
             orgs = f"from org {clean(change.moved_from.org)} to {clean(change.lifecycle.org)}"
             yield f"  {name}  moved {orgs}"
     if len(changed) > len(shown):
-        yield f"  … and {len(changed) - len(shown)} more tenants; --output json shows them all"
+        more = counted(len(changed) - len(shown), "more tenant")
+        yield f"  … and {more}; --output json has it all"
     for one in plan.quarantined:
         yield _coloured(
             f"  {clean(one.name or '(no name)')}  quarantined: {clean(one.reason, 300)}",
@@ -61,7 +62,7 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
         yield _coloured(f"  {clean(held.name)}  deletion held back: not in the snapshot", "35", colour)
     if plan.held:
         yield (
-            f"  So many tenants do not vanish on an ordinary day. If these {len(plan.held)} are gone, "
+            "  So many do not vanish on an ordinary day. If they are gone, "
             f"run once with --allow-deletions {len(plan.held)}"
         )
     yield summary(plan, dry_run=dry_run)

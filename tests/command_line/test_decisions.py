@@ -8,7 +8,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.command_line.snapshots import Json, kubectl_list, psql, snapshot, tenant, write
+from tests.command_line.snapshots import (
+    Json,
+    content,
+    kubectl_list,
+    psql,
+    run_by_psql,
+    snapshot,
+    tenant,
+    write,
+)
 from tests.conftest import Command, Ran
 
 Ledger = psycopg.Connection[Any]
@@ -252,15 +261,43 @@ def test_a_moved_tenant_that_comes_back_under_its_first_uid_may_go_on(
     assert command("verify", "--ledger-only", "--deep").status == 0
 
 
-def test_a_withdrawn_deletion_stands_although_the_label_changed(
+def test_a_moved_tenant_that_comes_back_unasked_is_not_billed_again(
     run: Any, move: Any, command: Command
+) -> None:
+    run(1, *restored("mail", uid="old", org="org-1"))
+    move(2, "bea", *restored("mail", uid="old", org="org-2"))
+    run(3, *restored("mail", uid="new", org="org-2"), flags="--rebind")
+    back = run(4, *restored("mail", uid="old", org="org-2"))
+    assert back.status == 4
+    assert ("created", "bea", None) not in rows(back)
+    reopened = run(5, *restored("mail", uid="old", org="org-2"), flags="--reopen bea")
+    assert (reopened.status, reopened.out) == (3, "")
+    assert command("verify", "--ledger-only", "--deep").status == 0
+
+
+def test_a_script_over_several_snapshots_may_rebind(
+    command: Command, tmp_path: Path, database: str
+) -> None:
+    files = [
+        snapshot(tmp_path, f"2026120{day}T000000Z", *restored(*skills, uid=uid, org="org-1"))
+        for day, uid, skills in ((1, "old", ["mail"]), (2, "new", ["mail", "wiki"]), (3, "new", []))
+    ]
+    planned = command("run", "--snapshot", *files, "--rebind", "--dry-run", "--output", "sql")
+    run_by_psql(command("schema", "print").out + planned.out, database)
+    assert command("run", "--snapshot", *files, "--rebind").status == 0
+    assert content(database) == content(command.settings["RECONCILER_DATABASE_URL"])
+
+
+def test_a_withdrawn_deletion_stands_although_the_label_changed(
+    run: Any, move: Any, command: Command, ledger: Ledger
 ) -> None:
     run(1, *restored("mail", uid="old", org="org-1"), tenant("cleo"))
     run(2, tenant("ada"), tenant("cleo"))
     lives = [*restored("mail", uid="old", org="org-2"), tenant("cleo")]
     reopened = run(3, *lives, flags="--reopen bea")
     assert (reopened.status, rows(reopened)) == (4, [])
-    assert "its deletion is withdrawn" not in run(4, *lives).out
+    assert (run(4, *lives).status, rows(run(4, *lives))) == (4, [])
+    assert ledger.execute("SELECT pass_id FROM reconciler_reopenings").fetchall() == [(3,)]
     assert [kind for kind, *_ in rows(move(5, "bea", *lives))] == ["deleted", "created", "enabled"]
     assert command("verify", "--ledger-only", "--deep").status == 0
 

@@ -120,7 +120,7 @@ def test_a_day_of_25_hours_is_one_day(told: Command) -> None:
         (("ada", "--at", "tomorrow"), "expected a day"),
         (("ada", "--at", "2026-02-30"), "2026-02-30"),
         (("ada", "--at", "9999-12-31"), "expected a year"),
-        (("ada", "--at", "9999-12-31T23:59:59.999999Z"), "expected a day"),
+        (("ada", "--at", "9999-12-31T23:59:59.999999Z"), "expected a year"),
         (("ada", "--at", "0001-01-01"), "expected a year"),
         (("\udcff",), "is not UTF-8"),
         (("ada", "--at", "2099-01-01"), "later is not known"),

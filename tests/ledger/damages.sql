@@ -356,20 +356,20 @@ RETURNING r.pass_id;
 -- a move ends another one: move, gus, reconciler_moves
 UPDATE reconciler_moves
 SET previous_lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 'cid')
-RETURNING lifecycle_id;
+RETURNING pass_id;
 
 -- a move was of no pass: move, gus, reconciler_moves
-UPDATE reconciler_moves SET pass_id = 4 RETURNING lifecycle_id;
+UPDATE reconciler_moves SET pass_id = 4 RETURNING pass_id;
 
 -- a move leads to the same org: move, gus, reconciler_moves
 UPDATE tenant_billing_lifecycle SET zitadel_org_id = 'org-1' WHERE tenant_name = 'gus';
-SELECT lifecycle_id FROM reconciler_moves;
+SELECT pass_id FROM reconciler_moves;
 
 -- a move leaves a gap: move, gus, reconciler_moves
 UPDATE tenant_billing_lifecycle
 SET deleted_at = deleted_not_before
 WHERE tenant_name = 'gus' AND deleted_at IS NOT NULL;
-SELECT lifecycle_id FROM reconciler_moves;
+SELECT pass_id FROM reconciler_moves;
 
 -- a move is gone: lifecycle-source, gus, tenant_billing_lifecycle
 WITH gone AS (DELETE FROM reconciler_moves RETURNING lifecycle_id)

@@ -20,7 +20,8 @@ WHERE l.id IS NULL OR p.id IS NULL OR r.deleted_at IS NULL OR (r.deleted_pass_id
    OR NOT (r.deleted_not_before <= r.deleted_at AND r.deleted_at <= r.deleted_observed_at)
    OR (l.deleted_at IS NOT NULL AND coalesce(l.deleted_pass_id, 0) <= r.pass_id)
 UNION ALL
-SELECT 'move', coalesce(l.tenant_name, before.tenant_name), coalesce(l.tenant_uid, before.tenant_uid), ARRAY['reconciler_moves'], ARRAY[m.lifecycle_id],
+SELECT 'move', coalesce(l.tenant_name, before.tenant_name), coalesce(l.tenant_uid, before.tenant_uid), 
+       ARRAY['reconciler_moves', 'tenant_billing_lifecycle', 'tenant_billing_lifecycle'], ARRAY[m.pass_id, m.lifecycle_id, m.previous_lifecycle_id],
        concat('by pass ', m.pass_id, ' from ', before.zitadel_org_id, ', which ends ' || before.deleted_at, ' by pass ' || before.deleted_pass_id,
               ', to ', l.zitadel_org_id, ', which begins ' || l.created_at, ' by pass ' || l.created_pass_id)
 FROM reconciler_moves m
