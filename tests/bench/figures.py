@@ -137,7 +137,7 @@ def guarded(results: Results, small: Size, large: Size, histories: Sequence[int]
             ),
             Figure(f"{what}: round trips at most", MOST_ROUND_TRIPS, [many.round_trips]),
         ]
-        # Whether one page more was under way at its peak would count tenfold.
+        # What is not given back yet, by chance, would count tenfold.
         low, high = (
             min(map(peak, results.runs(f"ours, counted: {what}", size))) for size in (small, large)
         )

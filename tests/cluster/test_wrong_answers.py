@@ -117,14 +117,25 @@ COMPRESSED = gzip.compress(
 
 @pytest.mark.parametrize(
     "body",
-    [b"no gzip", b"", COMPRESSED[:-20], COMPRESSED[:20] + b"\xff" * 20 + COMPRESSED[40:]],
-    ids=["no gzip", "empty", "cut", "overwritten"],
+    [
+        *(b"no gzip", b"", COMPRESSED[:-20], COMPRESSED[:20] + b"\xff" * 20 + COMPRESSED[40:]),
+        *(COMPRESSED + gzip.compress(b"{}"), COMPRESSED + b"more", COMPRESSED[:-4] + b"\1\0\0\0"),
+    ],
+    ids=["no gzip", "empty", "cut", "overwritten", "two", "more behind it", "of another size"],
 )
 def test_a_page_whose_gzip_is_damaged_is_no_page(
     server: ApiServer, source: ClusterSource, body: bytes
 ) -> None:
     server.fail(lambda *_: Answer(headers=GZIP, body=body), on=2)
     assert failure(source)
+
+
+@pytest.mark.parametrize("body", [b"", b"forbidden"])
+def test_a_refusal_under_a_gzip_that_is_none_is_told_as_one(
+    server: ApiServer, source: ClusterSource, body: bytes
+) -> None:
+    server.fail(lambda *_: Answer(status=403, headers=GZIP, body=body), on=2)
+    assert "403" in failure(source)
 
 
 @pytest.mark.parametrize(

@@ -205,6 +205,18 @@ def locked_out(ledger_url: str) -> Iterator[str]:
         owner.execute(f"SELECT pg_reload_conf(); DROP ROLE {role}")
 
 
+@pytest.mark.parametrize("where", ["argument", "environment"])
+def test_a_database_url_that_is_not_utf_8_is_never_printed(tmp_path: Path, where: str) -> None:
+    url = f"postgresql://billing:{SECRET}\udcff@localhost/billing"
+    if where == "argument":
+        done = Command(tmp_path)("run", "--database-url", url)
+    else:
+        done = Command(tmp_path, settings={"RECONCILER_DATABASE_URL": url})("run")
+    assert (done.status, done.out) == (2, "")
+    assert "is not UTF-8" in done.err
+    assert SECRET not in done.err
+
+
 def test_a_wrong_password_is_told_and_not_printed(tmp_path: Path, locked_out: str) -> None:
     for _ in range(50):  # until the server has read its rules
         try:
