@@ -186,8 +186,15 @@ def test_the_lines_of_the_library_run_as_they_stand(
     assert "320815470900000001 bergbahn-arosa monthly-fee 4 0.00\n" in capsys.readouterr().out
 
 
-def test_every_link_to_a_file_leads_to_one() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert links
-    for link in links:
-        assert (ROOT / link).exists(), link
+PAGES = ("README.md", "k8s/README.md", "k8s/SCALE.md", "tests/README.md", "tests/bench/README.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_to_a_file_or_a_section_leads_to_one(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        target = (ROOT / page).parent / file if file else ROOT / page
+        assert target.exists(), file
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in [re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in titles]

@@ -25,7 +25,7 @@ MOST_AT_ONCE: Final = 500
 MOST_WAITING: Final = 10_000
 """Changes that wait to be written; beyond that the server has to wait."""
 LONGEST_TO_CATCH_UP: Final = 10.0
-"""Seconds that a list waits for the stream to deliver what the list shows already."""
+"""Seconds without a word that a list waits for the stream to deliver what the list shows already."""
 NOTE_EVERY: Final = 30.0
 """Seconds between two notes of how far the watch has come, while nothing else is written."""
 
@@ -71,7 +71,7 @@ class Follower:
         self._position = 0
         self._present: set[str] = set()
         self._is_expired = False
-        self._noted_at = self._opened_at = clock()
+        self._noted_at = self._opened_at = self._opens_at = clock()
         self._breaks = 0
 
     @property
@@ -116,8 +116,10 @@ class Follower:
     def catch_up(self, listed: Snapshot) -> None:
         """Writes the changes that a list shows already, one by one, before it is taken as a whole."""
         uids = _uids(listed)
-        deadline = self._clock() + LONGEST_TO_CATCH_UP
+        # A stream that waits after its breaks is waited for, too.
+        deadline = max(self._clock(), self._opens_at) + LONGEST_TO_CATCH_UP
         while self.is_on and not (self._position >= listed.newest_version and self._present <= uids):
+            before = self._position
             if self._clock() > deadline:
                 log.warning("the watch has not delivered what the list shows; opening a new one")
                 self.close()
@@ -126,6 +128,9 @@ class Follower:
                 self.follow(0.05)
             except SnapshotError as problem:
                 log.warning("%s", problem)
+            if self._position > before:
+                # However slow, it comes: nothing that it has yet to tell may be merged away.
+                deadline = self._clock() + LONGEST_TO_CATCH_UP
 
     def listed(self, listed: Snapshot) -> None:
         """A pass over that list was written: the stream goes on from there, where there is none."""
@@ -152,8 +157,9 @@ class Follower:
             self._breaks = 0 if now - self._opened_at > LASTING else self._breaks + 1
             self._vitals.watch_restarted()
         self.close()
-        self._opened_at = now
-        self._stream = _Stream(self._open_watch, str(self._position), delay(self._breaks - 1))
+        wait = delay(self._breaks - 1)
+        self._opened_at, self._opens_at = now, now + wait
+        self._stream = _Stream(self._open_watch, str(self._position), wait)
 
     def _keep(self, changes: Sequence[Snapshot]) -> None:
         last = changes[-1]

@@ -1,7 +1,8 @@
 """The loop's own rules: what is done when, after a failure, and by whom. Its clock is the test's."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from reconciler.core.tenant import Snapshot
 from reconciler.errors import Expired, LedgerError, Refused, SnapshotError
 from reconciler.health import Vitals
+from reconciler.modes import follow
 from reconciler.modes.backoff import delay
 from reconciler.modes.follow import LONGEST_TO_CATCH_UP, Follower
 from reconciler.modes.resident import Resident
@@ -23,7 +25,7 @@ def vitals() -> Vitals:
 class Watch:
     """A stream that delivers these changes, and then ends by this error, or waits until it is closed."""
 
-    def __init__(self, changes: Sequence[Snapshot], ending: Exception | None) -> None:
+    def __init__(self, changes: Iterable[Snapshot], ending: Exception | None) -> None:
         self._changes, self._ending = changes, ending
         self._closed = threading.Event()
 
@@ -40,7 +42,7 @@ class Watch:
 class Server:
     """Streams for one after the other who asks, and from where each asked."""
 
-    def __init__(self, *streams: tuple[Sequence[Snapshot], Exception | None]) -> None:
+    def __init__(self, *streams: tuple[Iterable[Snapshot], Exception | None]) -> None:
         self._streams = list(streams)
         self.asked: list[str] = []
 
@@ -173,6 +175,43 @@ def test_a_list_stops_waiting_for_a_stream_that_does_not_deliver_and_begins_anot
     follower.listed(listed)
     assert follower.is_on
     until(follower, lambda: server.asked == ["5", "9"])
+    follower.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list waits a third of a second for a stream that says nothing."""
+    monkeypatch.setattr(follow, "LONGEST_TO_CATCH_UP", 0.3)
+
+
+LISTED = replace(snapshot([tenant("A")]), resource_version="9", newest_version=8)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_list_waits_for_a_stream_that_waits_after_its_breaks() -> None:
+    cut = SnapshotError("cut")
+    server, written = Server(((), cut), ((), cut), ([change(6), change(7), change(8)], None)), Written()
+    follower = followed(server, written)
+    until(follower, lambda: len(server.asked) == 2, SnapshotError)
+    with pytest.raises(SnapshotError, match="cut"):
+        until(follower, lambda: False)
+    # The third one is opened after a second, at the latest.
+    follower.catch_up(LISTED)
+    assert written.versions == ["6", "7", "8"]
+    follower.close()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_list_waits_for_a_slow_stream_as_long_as_it_delivers() -> None:
+    def slowly() -> Iterator[Snapshot]:
+        for version in range(6, 9):
+            time.sleep(0.2)
+            yield change(version)
+
+    server, written = Server((slowly(), None)), Written()
+    follower = followed(server, written)
+    follower.catch_up(LISTED)
+    assert written.versions[-1] == "8"
     follower.close()
 
 
