@@ -19,27 +19,27 @@ check: $(READY) ## lint, types, manifests, the cost of a pass, the image as far 
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m k8s.validate --allow-missing-kubectl
-	$(BIN)/python -m k8s.image
-	$(BIN)/python -m tests.bench --short
+	$(BIN)/python -m tests.deployment.validate --allow-missing-kubectl
+	$(BIN)/python -m tests.deployment.image
+	$(BIN)/python -m tests.proofs.bench --short
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
-	$(BIN)/python -m tests.faults $(FAULTS)
+	$(BIN)/python -m tests.proofs.faults $(FAULTS)
 
 histories: $(READY) ## thousands of ledgers by random histories, in which verify finds nothing
 	TEST_HISTORIES=$(or $(HISTORIES),4000) $(BIN)/python -m pytest -n 2 tests/ledger/test_verify_healthy.py
 
 truth: $(READY) ## a simulated cluster whose true times are known, against the times in the ledger
-	$(BIN)/python -m tests.truth $(TRUTH)
+	$(BIN)/python -m tests.proofs.truth $(TRUTH)
 
 storm: $(READY) ## the watch in a storm of changes, with everything restarted, against the truth
-	$(BIN)/python -m tests.storm $(STORM)
+	$(BIN)/python -m tests.proofs.storm $(STORM)
 
 usage: $(READY) ## the usage functions against a slow, obvious reckoning; --measure tells how long they take
-	$(BIN)/python -m tests.usage $(USAGE)
+	$(BIN)/python -m tests.proofs.usage $(USAGE)
 
 bench: $(READY) ## how fast it is, against what the wire and the disk allow
-	$(BIN)/python -m tests.bench $(BENCH)
+	$(BIN)/python -m tests.proofs.bench $(BENCH)
 
 constraints: ## pin everything anew
 	$(PYTHON) -m venv .venv-constraints

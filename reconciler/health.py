@@ -24,14 +24,14 @@ from prometheus_client import (
 from reconciler.core.plan import Kind, Plan
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import Refused, UsageError
-from reconciler.passes import Books, Ledger, Pass, Source
+from reconciler.passes import Ledger, OpenLedger, Pass, Source
 
 OUTCOMES: Final = ("written", "held", "quarantined", "refused", "failed")
 PHASES: Final = ("gather", "known", "plan", "write")
 _LAGS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 
 
-class Vitals:
+class Health:
     """What is known of how the program is. All times are seconds."""
 
     def __init__(
@@ -182,16 +182,16 @@ class Vitals:
             server.server_close()
 
 
-def _answers(vitals: Vitals) -> type[BaseHTTPRequestHandler]:
+def _answers(health: Health) -> type[BaseHTTPRequestHandler]:
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
                 case "/livez":
-                    self._tell(vitals.is_live, "live", "the loop does not turn")
+                    self._tell(health.is_live, "live", "the loop does not turn")
                 case "/readyz":
-                    self._tell(vitals.is_ready, "ready", "no pass of late")
+                    self._tell(health.is_ready, "ready", "no pass of late")
                 case "/metrics":
-                    self._send(HTTPStatus.OK, generate_latest(vitals.registry), CONTENT_TYPE_LATEST)
+                    self._send(HTTPStatus.OK, generate_latest(health.registry), CONTENT_TYPE_LATEST)
                 case _:
                     self._send(HTTPStatus.NOT_FOUND, b"try /livez, /readyz or /metrics\n")
 
@@ -213,9 +213,9 @@ def _answers(vitals: Vitals) -> type[BaseHTTPRequestHandler]:
 
 
 class _TimedSource:
-    def __init__(self, source: Source, vitals: Vitals) -> None:
+    def __init__(self, source: Source, health: Health) -> None:
         self._source = source
-        self._vitals = vitals
+        self._health = health
 
     @property
     def is_live(self) -> bool:
@@ -224,40 +224,40 @@ class _TimedSource:
     def snapshot(self) -> Snapshot:
         started = time.perf_counter()
         snapshot = self._source.snapshot()
-        self._vitals.took("gather", time.perf_counter() - started)
+        self._health.took("gather", time.perf_counter() - started)
         return snapshot
 
 
 class _TimedLedger:
-    def __init__(self, ledger: Ledger, vitals: Vitals) -> None:
+    def __init__(self, ledger: Ledger, health: Health) -> None:
         self._ledger = ledger
-        self._vitals = vitals
+        self._health = health
 
     @contextmanager
-    def open(self) -> Iterator["_TimedBooks"]:
-        with self._ledger.open() as books:
-            timed = _TimedBooks(books, self._vitals)
+    def open(self) -> Iterator["_OpenTimedLedger"]:
+        with self._ledger.open() as opened:
+            timed = _OpenTimedLedger(opened, self._health)
             yield timed
         if timed.writing_since is not None:
-            self._vitals.took("write", time.perf_counter() - timed.writing_since)
+            self._health.took("write", time.perf_counter() - timed.writing_since)
 
 
-class _TimedBooks:
-    def __init__(self, books: Books, vitals: Vitals) -> None:
-        self._books = books
-        self._vitals = vitals
+class _OpenTimedLedger:
+    def __init__(self, opened: OpenLedger, health: Health) -> None:
+        self._opened = opened
+        self._health = health
         self._known_since = time.perf_counter()
         self.writing_since: float | None = None
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
         started = time.perf_counter()
-        known = self._books.known_state(snapshot)
+        known = self._opened.known_state(snapshot)
         self._known_since = time.perf_counter()
-        self._vitals.took("known", self._known_since - started)
+        self._health.took("known", self._known_since - started)
         return known
 
     def apply(self, plan: Plan) -> int | None:
         now = time.perf_counter()
-        self._vitals.took("plan", now - self._known_since)
+        self._health.took("plan", now - self._known_since)
         self.writing_since = self.writing_since or now
-        return self._books.apply(plan)
+        return self._opened.apply(plan)

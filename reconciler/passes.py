@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 from msgspec import Struct
 
 from reconciler.core.guard import Limits, guard, is_news
-from reconciler.core.plan import NONE, Decisions, Plan, plan
+from reconciler.core.plan import NONE, Overrides, Plan, plan
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import OutdatedSnapshot
 
@@ -35,7 +35,7 @@ class Source(Protocol):
         """Raises SnapshotError where it is not complete."""
 
 
-class Books(Protocol):
+class OpenLedger(Protocol):
     """The ledger while one pass has it to itself."""
 
     def known_state(self, snapshot: Snapshot) -> KnownState: ...
@@ -47,7 +47,7 @@ class Books(Protocol):
 class Ledger(Protocol):
     """The billing tables, and what they last said."""
 
-    def open(self) -> AbstractContextManager[Books]: ...
+    def open(self) -> AbstractContextManager[OpenLedger]: ...
 
 
 class Pass(Struct, frozen=True):
@@ -59,14 +59,14 @@ class Pass(Struct, frozen=True):
     """Its number in the ledger; None: nothing was written."""
 
 
-def run_pass(source: Source, ledger: Ledger, limits: Limits, decisions: Decisions = NONE) -> Pass:
+def run_pass(source: Source, ledger: Ledger, limits: Limits, overrides: Overrides = NONE) -> Pass:
     """Makes one pass. Raises ReconcilerError, and then nothing was written."""
 
     def once(snapshot: Snapshot) -> Pass:
-        with ledger.open() as books:
-            known = books.known_state(snapshot)
-            guarded = guard(plan(snapshot, known, decisions), known, limits)
-            return Pass(guarded, known, books.apply(guarded))
+        with ledger.open() as opened:
+            known = opened.known_state(snapshot)
+            guarded = guard(plan(snapshot, known, overrides), known, limits)
+            return Pass(guarded, known, opened.apply(guarded))
 
     return gathered(source, once)
 
@@ -94,11 +94,11 @@ def run_watched(changes: Sequence[Snapshot], ledger: Ledger, limits: Limits) -> 
     there only to note how far the watch has come. Raises ReconcilerError; then nothing was written.
     """
     passes = []
-    with ledger.open() as books:
+    with ledger.open() as opened:
         for snapshot in changes:
-            known = books.known_state(snapshot)
+            known = opened.known_state(snapshot)
             if is_news(snapshot, known):
                 guarded = guard(plan(snapshot, known), known, limits)
                 is_written = guarded.changes or not snapshot.scope
-                passes.append(Pass(guarded, known, books.apply(guarded) if is_written else None))
+                passes.append(Pass(guarded, known, opened.apply(guarded) if is_written else None))
     return passes

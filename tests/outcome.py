@@ -2,13 +2,13 @@
 
 from msgspec.structs import replace
 
-from reconciler.core.kept import KeptState
 from reconciler.core.plan import Plan
+from reconciler.core.state_cache import StateCache
 from reconciler.core.tenant import KnownState
 
 
 def outcome(plan: Plan, known: KnownState) -> KnownState:
     """What the ledger knows once the plan is written."""
-    kept = KeptState(known)
+    kept = StateCache(known)
     ended = kept.forward(plan)
     return kept.known(replace(plan.snapshot, scope=None), {**known.gone, **ended})

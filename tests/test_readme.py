@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import cli, commands, errors, options
-from reconciler.commands import reporting, verify
+from reconciler.commands import printing, verify
 from reconciler.core.verify import RULES
 from reconciler.ledger import schema
 from tests.command_line.snapshots import apply
@@ -69,7 +69,7 @@ def statuses() -> set[int]:
             yield from of(leaf)
 
     (quarantine_exit,) = (int(one.default) for one in options.ALL if one.name == "quarantine_exit")
-    known = {0, quarantine_exit, commands.INTERRUPTED, reporting.HELD, reporting.CHANGES_PLANNED}
+    known = {0, quarantine_exit, commands.INTERRUPTED, printing.HELD, printing.CHANGES_PLANNED}
     known.add(verify.FOUND)
     return known | set(of(errors.ReconcilerError))
 
@@ -186,7 +186,7 @@ def test_the_lines_of_the_library_run_as_they_stand(
     assert "320815470900000001 bergbahn-arosa monthly-fee 4 0.00\n" in capsys.readouterr().out
 
 
-PAGES = ("README.md", "k8s/README.md", "k8s/SCALE.md", "tests/README.md", "tests/bench/README.md")
+PAGES = ("README.md", "k8s/README.md", "k8s/SCALE.md", "tests/README.md", "tests/proofs/bench/README.md")
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -11,7 +11,7 @@ import pytest
 HOUSE = Path(__file__).parents[1] / "reconciler"
 
 THE_ONE_FILE_THAT_KNOWS = {
-    "apscheduler": {"reconciler.modes.loop"},
+    "apscheduler": {"reconciler.modes.schedule"},
     "kubernetes": {"reconciler.sources.cluster"},
     "prometheus_client": {"reconciler.health"},
     "psycopg": {"reconciler.ledger.postgres"},
@@ -33,8 +33,10 @@ MAY_IMPORT = {
     "embedded": {"errors"},
     "health": {"core", "errors", "passes"},
     "settings": {"errors", "options"},
+    "logs": {"output"},
     "commands": {
-        *("commands", "core", "embedded", "errors", "health", "ledger", "modes", "options", "output"),
+        *("commands", "core", "embedded", "errors", "health", "ledger", "logs", "modes", "options"),
+        "output",
         *("passes", "reconciler", "settings", "sources"),
     },
     "cli": {"commands", "options", "reconciler"},

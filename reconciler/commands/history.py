@@ -8,19 +8,20 @@ from typing import Any
 
 from msgspec import Struct
 
-from reconciler.commands.reporting import print_bytes, print_lines
-from reconciler.commands.wiring import given_day, given_time, open_database, set_up_logging
+from reconciler.commands.parts import open_database
+from reconciler.commands.printing import print_bytes, print_lines
+from reconciler.commands.values import given_day, given_time
 from reconciler.core.history import Answer, Span, WrittenLifecycle, answer, gaps, within
 from reconciler.core.reading import shown
 from reconciler.errors import UsageError
-from reconciler.ledger import history as ledger_history
-from reconciler.ledger import schema
-from reconciler.ledger.known import last_pass
+from reconciler.ledger import history_reader, schema
 from reconciler.ledger.postgres import Database, Transaction
-from reconciler.ledger.usage import day
-from reconciler.output.report import counted, to_json
-from reconciler.output.text import time
-from reconciler.output.timeline import answered, timeline
+from reconciler.ledger.state_reader import last_pass
+from reconciler.ledger.usage_reader import day
+from reconciler.logs import set_up_logging
+from reconciler.output.history_report import answered, timeline
+from reconciler.output.plan_json import counted, to_json
+from reconciler.output.plan_text import time
 from reconciler.settings import load
 
 
@@ -67,7 +68,7 @@ def history(
 ) -> int:
     """Prints every row of one tenant or org, or whether it was billable. Raises ReconcilerError."""
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     if (tenant is None) == (org is None):
         raise UsageError("history is of one TENANT, by its name or a uid, or of an --org; give one")
     if at is not None and (start is not None or end is not None):
@@ -78,7 +79,7 @@ def history(
         raise UsageError(f"--from {time(since)} is not before --to {time(until or now)}")
     with open_database(settings) as database, database.transaction(read_only=True) as transaction:
         schema.check_current(transaction, database)
-        found = ledger_history.history(transaction, tenant, org=org)
+        found = history_reader.history(transaction, tenant, org=org)
         if not found:
             if tenant is not None:
                 raise UsageError(f"the ledger knows no tenant {shown(tenant)}, by name or by uid")
@@ -123,7 +124,7 @@ def coverage(
 ) -> int:
     """Prints the spans in which nobody looked. Raises ReconcilerError."""
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     now = datetime.now(UTC)
     since, until = given_time("--from", start, now), given_time("--to", end, now) or now
     with open_database(settings) as database:
@@ -148,7 +149,7 @@ def coverage(
 def _looks(database: Database, since: datetime | None, until: datetime) -> Sequence[Span]:
     with database.transaction(read_only=True) as transaction:
         schema.check_there(transaction, database)
-        return ledger_history.looks(transaction, since, until)
+        return history_reader.looks(transaction, since, until)
 
 
 def _told(length: timedelta) -> str:

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from typing import Any, Final
 
-from reconciler.commands.reporting import print_pass
-from reconciler.commands.wiring import cluster_source, limits, open_database, set_up_logging
+from reconciler.commands.parts import cluster_source, limits, open_database
+from reconciler.commands.printing import print_pass
 from reconciler.core.tenant import Snapshot
 from reconciler.errors import LedgerError
-from reconciler.health import Vitals
-from reconciler.ledger.books import Ledger
-from reconciler.modes.follow import CaughtUp, Follower
-from reconciler.modes.loop import run_until_told
-from reconciler.modes.resident import Resident
-from reconciler.output.report import summary
-from reconciler.output.text import Progress
+from reconciler.health import Health
+from reconciler.ledger.postgres_ledger import PostgresLedger
+from reconciler.logs import set_up_logging
+from reconciler.modes.loop import Loop
+from reconciler.modes.schedule import run_until_told
+from reconciler.modes.stream import CaughtUp, Follower
+from reconciler.output.plan_json import summary
+from reconciler.output.plan_text import Progress
 from reconciler.passes import Pass, run_pass, run_watched
 from reconciler.settings import load
 
@@ -28,14 +29,14 @@ log = logging.getLogger(__name__)
 def loop(flags: dict[str, Any], *, output: str) -> int:
     """Runs until SIGTERM or Ctrl-C. Raises ReconcilerError only before the first pass."""
     settings = load(flags)
-    set_up_logging(settings)
-    vitals = Vitals(
+    set_up_logging(settings.log_level, settings.log_format)
+    health = Health(
         ready_within=settings.ready_within, live_within=settings.live_within, watches=settings.watch
     )
     progress = Progress()
 
     def progressed(text: str) -> None:
-        vitals.turned()
+        health.turned()
         progress(text)
 
     cluster, allowed = cluster_source(settings, progressed), limits(settings)
@@ -43,8 +44,8 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings))
         seat = stack.enter_context(closing(database.beside()))
-        books = Ledger(database)
-        ledger = vitals.ledger(books)
+        ledger = PostgresLedger(database)
+        timed_ledger = health.ledger(ledger)
 
         def report(done: Pass) -> None:
             if done.id is not None:
@@ -53,21 +54,21 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
                     print_pass(done, output, dry_run=False)
 
         def write(changes: Sequence[Snapshot]) -> None:
-            for done in run_watched(changes, ledger, allowed):
-                vitals.watched(done)
+            for done in run_watched(changes, timed_ledger, allowed):
+                health.watched(done)
                 report(done)
 
-        follower = Follower(cluster.watch, write, vitals) if settings.watch else None
-        timed = vitals.source(cluster)
+        follower = Follower(cluster.watch, write, health) if settings.watch else None
+        timed = health.source(cluster)
         source = timed if follower is None else CaughtUp(timed, follower)
 
         def full_pass() -> None:
-            vitals.attempted()
-            books.prepare()
+            health.attempted()
+            ledger.prepare()
             if follower is not None:
-                follower.resume(books.last_seen)
-            done = run_pass(source, ledger, allowed)
-            vitals.passed(done)
+                follower.resume(ledger.last_seen)
+            done = run_pass(source, timed_ledger, allowed)
+            health.passed(done)
             if follower is not None:
                 follower.listed(done.plan.snapshot)
             report(done)
@@ -75,22 +76,22 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
         def leads() -> bool:
             if seat.holds(LEADER):
                 return True
-            vitals.stood_by(books.age())
+            health.stood_by(ledger.age())
             return False
 
-        resident = Resident(
+        passes = Loop(
             full_pass,
             follower=follower,
             leads=leads,
-            vitals=vitals,
+            health=health,
             interval=settings.interval,
         )
         with suppress(LedgerError):  # the first pass will say what is wrong
-            vitals.stood_by(books.age())
+            health.stood_by(ledger.age())
         if port:
-            stack.enter_context(vitals.served(port))
+            stack.enter_context(health.served(port))
         run_until_told(
-            resident,
+            passes,
             seconds=settings.interval,
             jitter=settings.jitter,
             cron=settings.cron,

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.commands.reporting import print_bytes, print_lines
-from reconciler.commands.wiring import open_database, set_up_logging
+from reconciler.commands.parts import open_database
+from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.errors import UsageError
 from reconciler.ledger import decisions
+from reconciler.logs import set_up_logging
 from reconciler.output.decisions import (
     decision_json,
     decision_text,
@@ -25,7 +26,7 @@ from reconciler.settings import load
 def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int:
     """Shows prices, or changes some. Raises ReconcilerError."""
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     by = given.pop("by", "").strip() or _os_user()
     with open_database(settings) as database:
         if action == "show":
@@ -49,7 +50,7 @@ def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) ->
 def org(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int:
     """Shows how organisations are billed, or changes it. Raises ReconcilerError."""
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     by = given.pop("by", "").strip() or _os_user()
     with open_database(settings) as database:
         if action == "list":

@@ -4,20 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.commands.reporting import CHANGES_PLANNED, exit_status, lowest, print_pass
-from reconciler.commands.wiring import (
-    cluster_source,
-    dialect,
-    given_time,
-    limits,
-    open_database,
-    set_up_logging,
-)
-from reconciler.core.plan import Decisions
+from reconciler.commands.parts import cluster_source, dialect, limits, open_database
+from reconciler.commands.printing import CHANGES_PLANNED, exit_status, lowest, print_pass
+from reconciler.commands.values import given_time
+from reconciler.core.plan import Overrides
 from reconciler.errors import UsageError
-from reconciler.ledger.books import DryLedger, Ledger
+from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
+from reconciler.logs import set_up_logging
 from reconciler.modes.replay import replay
-from reconciler.output.text import Progress
+from reconciler.output.plan_text import Progress
 from reconciler.passes import Pass, Source, run_pass
 from reconciler.settings import Settings, load
 from reconciler.sources.cluster import ClusterSource
@@ -40,7 +35,7 @@ def run(
 ) -> int:
     """Makes the passes and prints each. Raises ReconcilerError."""
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     progress = Progress()
     if detailed_exitcode and not dry_run:
         raise UsageError("--detailed-exitcode tells what a --dry-run found; give both")
@@ -49,11 +44,11 @@ def run(
         decision = "--reopen" if reopen else "org move"
         raise UsageError(f"{decision} decides about one snapshot, not about several")
     allowed = limits(settings, allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
-    decisions = Decisions(rebind=rebind, reopen=frozenset(reopen), move=frozenset(move))
+    overrides = Overrides(rebind=rebind, reopen=frozenset(reopen), move=frozenset(move))
     statuses = []
     planned = False
     with open_database(settings) as database:
-        ledger = DryLedger(database) if dry_run else Ledger(database)
+        ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
         ledger.prepare()
 
         def one_pass(source: Source) -> Pass:
@@ -61,7 +56,7 @@ def run(
                 progress(f"snapshot {sources.index(source) + 1} of {len(sources)}")
                 # The archive is still there: what a power cut takes is replayed.
                 ledger.waits_for_disk = source is sources[-1]
-            return run_pass(source, ledger, allowed, decisions)
+            return run_pass(source, ledger, allowed, overrides)
 
         for done in _passes(sources, ledger, one_pass):
             progress("")
@@ -91,7 +86,7 @@ def _sources(
 
 def _passes(
     sources: Sequence[ClusterSource] | Sequence[FileSource],
-    ledger: Ledger | DryLedger,
+    ledger: PostgresLedger | DryRunLedger,
     one_pass: Callable[[Source], Pass],
 ) -> Iterable[Pass]:
     if len(sources) == 1:

@@ -3,10 +3,11 @@
 import sys
 from typing import Any
 
-from reconciler.commands.reporting import print_lines
-from reconciler.commands.wiring import open_database, set_up_logging
+from reconciler.commands.parts import open_database
+from reconciler.commands.printing import print_lines
 from reconciler.errors import UsageError
 from reconciler.ledger import schema as ledger_schema
+from reconciler.logs import set_up_logging
 from reconciler.settings import load
 
 
@@ -16,7 +17,7 @@ def schema(flags: dict[str, Any], *, action: str, yes: bool = False, **roles: st
         print_lines([ledger_schema.statements().rstrip()])
         return 0
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     with open_database(settings) as database:
         if action == "apply":
             ledger_schema.apply(database, always=True)

@@ -5,15 +5,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.commands.reporting import print_bytes, print_lines
-from reconciler.commands.wiring import given_day, given_time, open_database, set_up_logging
+from reconciler.commands.parts import open_database
+from reconciler.commands.printing import print_bytes, print_lines
+from reconciler.commands.values import given_day, given_time
 from reconciler.core.reading import shown
 from reconciler.core.usage import Correction, Line, Period
 from reconciler.errors import UsageError
-from reconciler.ledger.usage import Question
-from reconciler.ledger.usage import corrections as ledger_corrections
-from reconciler.ledger.usage import usage as ledger_usage
-from reconciler.output.usage import (
+from reconciler.ledger.usage_reader import Question
+from reconciler.ledger.usage_reader import corrections as ledger_corrections
+from reconciler.ledger.usage_reader import usage as ledger_usage
+from reconciler.logs import set_up_logging
+from reconciler.output.usage_report import (
     corrections_json,
     corrections_text,
     table_csv,
@@ -36,7 +38,7 @@ def usage(
 ) -> int:
     """Prints the lines of the period, or what changed of them. Raises ReconcilerError."""
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     question = Question(
         period=_period(month, start, end),
         time_zone=settings.time_zone,

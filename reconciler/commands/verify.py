@@ -7,25 +7,19 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from reconciler.commands.reporting import print_bytes, print_lines
-from reconciler.commands.wiring import (
-    cluster_source,
-    dialect,
-    given_time,
-    limits,
-    open_database,
-    set_up_logging,
-)
+from reconciler.commands.parts import cluster_source, dialect, limits, open_database
+from reconciler.commands.printing import print_bytes, print_lines
+from reconciler.commands.values import given_time
 from reconciler.core.guard import Limits, guard
 from reconciler.core.plan import Plan, plan
 from reconciler.core.tenant import Snapshot
 from reconciler.core.verify import Finding, compare_creation, compare_state
 from reconciler.errors import OutdatedSnapshot, Refused, SnapshotError, UsageError
-from reconciler.ledger import known, schema
-from reconciler.ledger import verify as ledger_verify
+from reconciler.ledger import checks, schema, state_reader
 from reconciler.ledger.postgres import Transaction
+from reconciler.logs import set_up_logging
 from reconciler.output.findings import Verdict, json_findings, text_findings
-from reconciler.output.text import Progress
+from reconciler.output.plan_text import Progress
 from reconciler.passes import Source, gathered
 from reconciler.settings import Settings, load
 from reconciler.sources.files import file_sources
@@ -46,7 +40,7 @@ def verify(
 ) -> int:
     """Prints what does not hold, and what the next pass would write. Raises ReconcilerError."""
     settings = load(flags)
-    set_up_logging(settings)
+    set_up_logging(settings.log_level, settings.log_format)
     progress = Progress()
     source = _source(settings, snapshot, observed_at, progress, ledger_only=ledger_only)
     with open_database(settings) as database:
@@ -66,9 +60,9 @@ def verify(
 
 def _print(compared: "_Compared", output: str, *, deep: bool) -> int:
     verdict = Verdict(
-        checked=ledger_verify.checked(compared.transaction),
+        checked=checks.checked(compared.transaction),
         planned=compared.planned,
-        digests=ledger_verify.digests(compared.transaction) if deep else None,
+        digests=checks.digests(compared.transaction) if deep else None,
     )
     findings = compared.findings(deep=deep)
     if output == "json":
@@ -84,31 +78,31 @@ class _Compared:
     def __init__(self, transaction: Transaction, snapshot: Snapshot | None, allowed: Limits) -> None:
         self.transaction = transaction
         self._shown = {tenant.uid: tenant for tenant in snapshot.tenants} if snapshot else {}
-        ledger_verify.prepare(transaction)
-        self._last = known.last_pass(transaction)
+        checks.prepare(transaction)
+        self._last = state_reader.last_pass(transaction)
         self.planned = self._plan(snapshot, allowed) if snapshot else None
 
     def findings(self, *, deep: bool) -> Iterator[Finding]:
         """All of them, as they are found."""
-        yield from ledger_verify.contradictions(self.transaction)
+        yield from checks.contradictions(self.transaction)
         last = self._last.last_pass
-        for rebuilt in ledger_verify.rebuilt(self.transaction):
+        for rebuilt in checks.rebuilt(self.transaction):
             yield from compare_state(rebuilt, last.observed_at if last else None)
             tenant = self._shown.get(rebuilt.lifecycle.uid or "")
             if tenant is not None:
                 yield from compare_creation(rebuilt, tenant)
         if deep:
-            yield from ledger_verify.altered(self.transaction)
+            yield from checks.altered(self.transaction)
 
     def _plan(self, snapshot: Snapshot, allowed: Limits) -> Plan:
         """What a pass would write, from the state that the events alone tell."""
-        lifecycles = [one.lifecycle for one in ledger_verify.rebuilt(self.transaction)]
+        lifecycles = [one.lifecycle for one in checks.rebuilt(self.transaction)]
         state = replace(
             self._last,
             live={one.uid: one for one in lifecycles if one.uid is not None},
             adopted={one.name: one for one in lifecycles if one.uid is None},
         )
-        state = replace(state, gone=known.gone(self.transaction, snapshot, state))
+        state = replace(state, gone=state_reader.gone(self.transaction, snapshot, state))
         return guard(plan(snapshot, state), state, allowed)
 
 

@@ -76,7 +76,7 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     """The lifecycle of the same tenant that ends, under the org that paid until now."""
 
 
-class Decisions(Struct, frozen=True, kw_only=True):
+class Overrides(Struct, frozen=True, kw_only=True):
     """What an operator decided, for one pass."""
 
     rebind: bool = False
@@ -86,7 +86,7 @@ class Decisions(Struct, frozen=True, kw_only=True):
     """Names of tenants."""
 
 
-NONE: Final = Decisions()
+NONE: Final = Overrides()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -110,14 +110,14 @@ class Plan(Struct, frozen=True, kw_only=True):
         return Counter(row.kind for _, row in self.rows())
 
 
-def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> Plan:
+def plan(snapshot: Snapshot, known: KnownState, overrides: Overrides = NONE) -> Plan:
     """The difference between what the snapshot shows and what the ledger knows.
 
     Raises SnapshotError where a uid or a name stands twice: that is no state of a cluster; and
     Refused where there is nothing to reopen or to move.
     """
     _check_identities(snapshot)
-    _check_decisions(snapshot, known, decisions)
+    _check_overrides(snapshot, known, overrides)
     snapshot = _placed(snapshot, known)
     changes: list[Change] = []
     quarantined = list(snapshot.unreadable)
@@ -137,8 +137,8 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
     for lifecycle in _frozen(snapshot, known):
         leave(lifecycle)
     for tenant in sorted(snapshot.tenants, key=lambda tenant: tenant.name):
-        ours = _continued_by(tenant, known, unseen, decisions)
-        if ours is not None and (problem := _undecided(ours, tenant, decisions)):
+        ours = _continued_by(tenant, known, unseen, overrides)
+        if ours is not None and (problem := _undecided(ours, tenant, overrides)):
             set_aside(tenant, problem)
             is_decided = ours.uid is not None and tenant.uid not in known.live
             if is_decided and ours.name == tenant.name:
@@ -177,7 +177,7 @@ def plan(snapshot: Snapshot, known: KnownState, decisions: Decisions = NONE) -> 
 
 
 def _continued_by(
-    tenant: Tenant, known: KnownState, unseen: Mapping[str, Lifecycle], decisions: Decisions
+    tenant: Tenant, known: KnownState, unseen: Mapping[str, Lifecycle], overrides: Overrides
 ) -> Lifecycle | None:
     """The lifecycle that goes on with this tenant: by its uid, its name, or an operator's decision."""
     if tenant.uid in known.live:
@@ -185,11 +185,11 @@ def _continued_by(
     is_alive = tenant.deleted_at is None
     ended = known.gone.get(tenant.uid)
     if ended is not None and not ended.moved_on:
-        is_reopened = is_alive and tenant.name in decisions.reopen and tenant.name not in unseen
+        is_reopened = is_alive and tenant.name in overrides.reopen and tenant.name not in unseen
         return ended if is_reopened else None
     if tenant.name in known.adopted:
         return known.adopted[tenant.name]
-    return unseen.get(tenant.name) if decisions.rebind and is_alive else None
+    return unseen.get(tenant.name) if overrides.rebind and is_alive else None
 
 
 def unread(lifecycle: Lifecycle, known: KnownState, *, held: bool) -> Sequence[Change]:
@@ -381,10 +381,10 @@ def _is_moved(lifecycle: Lifecycle, tenant: Tenant) -> bool:
     return lifecycle.org != tenant.org and lifecycle.name == tenant.name
 
 
-def _undecided(lifecycle: Lifecycle, tenant: Tenant, decisions: Decisions) -> str | None:
+def _undecided(lifecycle: Lifecycle, tenant: Tenant, overrides: Overrides) -> str | None:
     """Why this known tenant waits for an operator, if it does."""
     if lifecycle.org != tenant.org and not (
-        _is_moved(lifecycle, tenant) and tenant.name in decisions.move
+        _is_moved(lifecycle, tenant) and tenant.name in overrides.move
     ):
         return f"metadata.labels: the org changed from {lifecycle.org} to {tenant.org}"
     if lifecycle.name != tenant.name:
@@ -392,7 +392,7 @@ def _undecided(lifecycle: Lifecycle, tenant: Tenant, decisions: Decisions) -> st
     return None
 
 
-def _check_decisions(snapshot: Snapshot, known: KnownState, decisions: Decisions) -> None:
+def _check_overrides(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> None:
     closed = {
         tenant.name
         for tenant in snapshot.tenants
@@ -401,7 +401,7 @@ def _check_decisions(snapshot: Snapshot, known: KnownState, decisions: Decisions
         and tenant.uid not in known.live
         and tenant.deleted_at is None
     }
-    for name in sorted(decisions.reopen - closed):
+    for name in sorted(overrides.reopen - closed):
         raise Refused(
             f"--reopen {shown(name)}: no tenant of that name lives in the snapshot and is held for "
             "deleted by the ledger; nothing was written"
@@ -412,7 +412,7 @@ def _check_decisions(snapshot: Snapshot, known: KnownState, decisions: Decisions
         if (ours := known.live.get(tenant.uid) or known.adopted.get(tenant.name))
         and _is_moved(ours, tenant)
     }
-    for name in sorted(decisions.move - moved):
+    for name in sorted(overrides.move - moved):
         raise Refused(
             f"org move {shown(name)}: no tenant of that name is in the snapshot under another org than "
             "in the ledger; nothing was written"

@@ -8,7 +8,7 @@ from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.tenant import KnownState
 from reconciler.ledger.postgres import LOCK_KEY
 from reconciler.ledger.schema import statements
-from reconciler.ledger.writing import (
+from reconciler.ledger.writer import (
     REOPEN,
     SWITCHED_ON,
     Numbers,

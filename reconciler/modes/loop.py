@@ -1,70 +1,137 @@
-"""When passes are due. The one file that knows `apscheduler`."""
+"""The program while it stays: full passes when they are due, and in between what the watch delivers.
 
-import signal
+One thread does all of it, so that there are never two passes at a time. A failure is reported and tried
+again after a while that grows; the loop never spins, and never stops in silence.
+"""
+
+import logging
+import threading
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from functools import partial
+from typing import Final, Protocol
 
-from apscheduler.executors.debug import DebugExecutor
-from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
+from reconciler.errors import ReconcilerError, Silence, SnapshotError
+from reconciler.modes.backoff import delay
+from reconciler.modes.stream import Follower
 
-from reconciler.errors import UsageError
-from reconciler.modes.resident import Resident
+TURN: Final = 0.2
+"""Seconds within which the loop looks up from waiting."""
+STANDBY: Final = 2.0
+"""Seconds between two attempts to become the one that leads."""
+ASK_AGAIN: Final = 1.0
+"""Seconds for which the answer that it leads is taken for true; no pass is wrong if it is not."""
+FIRST_RETRY: Final = 5.0
+LONGEST_RETRY: Final = 300.0
 
-
-def run_until_told(
-    resident: Resident, *, seconds: float, jitter: float, cron: str | None, stop_timeout: float
-) -> None:
-    """Makes a pass at once, and then whenever one is due, until SIGTERM or SIGINT.
-
-    The pass in hand is finished first; what takes longer than `stop_timeout`, or a second signal, ends
-    it as Ctrl-C would, by KeyboardInterrupt, with nothing of it written.
-    """
-
-    def told(*_: object) -> None:
-        if resident.stopped.is_set():
-            raise KeyboardInterrupt
-        resident.stopped.set()
-        signal.setitimer(signal.ITIMER_REAL, stop_timeout)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, told)
-    scheduler = make_scheduler(resident.due.set, seconds, jitter, cron)
-    scheduler.start()
-    try:
-        resident.run()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        scheduler.shutdown(wait=False)
+log = logging.getLogger(__name__)
 
 
-def make_scheduler(
-    due: Callable[[], object], seconds: float, jitter: float = 0, cron: str | None = None
-) -> BackgroundScheduler:
-    """The scheduler, not started yet: calls `due` at once, and then every `seconds` or by `cron`.
+class LoopHealth(Protocol):
+    """Whoever wants to know how the loop is."""
 
-    Ticks that were missed are made up once. Raises UsageError where `cron` says nothing.
-    """
-    # The first executor is the default one: it runs the job in the scheduler's thread.
-    scheduler = BackgroundScheduler(timezone=UTC, executors={"default": DebugExecutor()})
-    scheduler.add_job(
-        due,
-        _trigger(seconds, jitter, cron),
-        next_run_time=datetime.now(UTC),
-        coalesce=True,
-        max_instances=1,
-        misfire_grace_time=None,
-    )
-    return scheduler
+    def turned(self) -> None: ...
+
+    def leading(self, *, leads: bool) -> None: ...
+
+    def failed(self, error: Exception) -> None: ...
 
 
-def _trigger(seconds: float, jitter: float, cron: str | None) -> CronTrigger | IntervalTrigger:
-    if cron is None:
-        return IntervalTrigger(seconds=seconds, timezone=UTC, jitter=jitter or None)
-    try:
-        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
-    except ValueError as problem:
-        raise UsageError(f"--cron: {problem}; expected five fields, as in '*/5 * * * *' (UTC)") from None
-    trigger.jitter = jitter or None
-    return trigger
+class Loop:
+    """Passes without end."""
+
+    def __init__(
+        self,
+        full_pass: Callable[[], None],
+        *,
+        follower: Follower | None = None,
+        leads: Callable[[], bool] = lambda: True,
+        health: LoopHealth,
+        interval: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`leads` raises ReconcilerError where nobody can say."""
+        self.due = threading.Event()
+        """A full pass is due: set by a scheduler, and by whatever asks for one."""
+        self.stopped = threading.Event()
+        self._full_pass = full_pass
+        self._follower = follower
+        self._asked_leads = leads
+        self._health = health
+        self._first_retry = min(interval, FIRST_RETRY)
+        self._longest_retry = max(min(interval, LONGEST_RETRY), 60.0)
+        self._clock = clock
+        self._leads: bool | None = None
+        self._asked_at = clock()
+        self._failures = 0
+        self._not_before = clock()
+
+    def run(self) -> None:
+        """Until `stopped` is set."""
+        while not self.stopped.is_set():
+            self._health.turned()
+            wait = self._not_before - self._clock()
+            if wait > 0:
+                self.stopped.wait(min(wait, TURN))
+            elif not self._is_leading():
+                self.stopped.wait(min(STANDBY, self._first_retry))
+            elif self.due.is_set():
+                self.due.clear()
+                self._attempt(self._full_pass)
+            elif (follower := self._follower) is not None and follower.is_on:
+                self._attempt(partial(self._follow, follower))
+            else:
+                self.stopped.wait(TURN)
+        if self._follower is not None:
+            self._follower.close()
+
+    def _follow(self, follower: Follower) -> None:
+        try:
+            follower.follow(TURN)
+        except Silence as problem:
+            # It goes on from where it was; whether anything was missed, the next pass will tell.
+            log.info("%s", problem)
+        except SnapshotError as problem:
+            log.warning("%s", problem)
+            self.due.set()
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except ReconcilerError as error:
+            log.error("%s", error)  # noqa: TRY400 - the message says it all
+            self._failed(error)
+        except Exception as error:
+            log.error("failed unexpectedly: %s: %s", type(error).__name__, error)  # noqa: TRY400
+            log.debug("where", exc_info=True)
+            self._failed(error)
+        else:
+            self._failures = 0
+
+    def _failed(self, error: Exception) -> None:
+        self._health.failed(error)
+        self._failures += 1
+        wait = delay(self._failures, self._first_retry, self._longest_retry)
+        log.info("trying again in %.0f s", wait)
+        self._not_before = self._clock() + wait
+        self.due.set()
+
+    def _is_leading(self) -> bool:
+        if self._leads and self._clock() - self._asked_at < ASK_AGAIN:
+            return True
+        self._asked_at = self._clock()
+        try:
+            leads = self._asked_leads()
+        except ReconcilerError as error:
+            log.error("%s", error)  # noqa: TRY400 - the message says it all
+            self._failed(error)
+            leads = False
+        if leads != self._leads:
+            self._health.leading(leads=leads)
+            log.info("leading" if leads else "standing by: another replica leads")
+            if leads:
+                self.due.set()
+            elif self._follower is not None:
+                self._follower.close()
+        self._leads = leads
+        return leads

@@ -6,8 +6,8 @@ from typing import Final
 from msgspec import Struct
 
 from reconciler.core.prices import Decision, Posture, Prices, Value
-from reconciler.output.report import counted, to_json
-from reconciler.output.text import clean, time
+from reconciler.output.plan_json import counted, to_json
+from reconciler.output.plan_text import clean, time
 
 UNCHANGED: Final = "It is so already: nothing was changed"
 

@@ -9,8 +9,8 @@ from msgspec import Struct
 
 from reconciler.core.plan import Plan
 from reconciler.core.verify import Checked, Digests, Finding, RowName
-from reconciler.output.report import counted, json_report, to_json
-from reconciler.output.text import clean, text_report
+from reconciler.output.plan_json import counted, json_report, to_json
+from reconciler.output.plan_text import clean, text_report
 
 MOST_OF_A_RULE: Final = 20
 """More than that nobody reads; the JSON has all."""

@@ -23,9 +23,9 @@ from urllib.parse import quote
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.events import WatchFailed, newest_version, read_event
 from reconciler.core.reading import Dialect, NotTheList, Page, read_page, read_tenants, shown
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
+from reconciler.core.watch_events import WatchFailed, newest_version, read_event
 from reconciler.errors import Expired, Silence, SnapshotError, UsageError
 
 MOST_RESTARTS: Final = 3

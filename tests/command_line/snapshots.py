@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 
 from reconciler.core.guard import Limits
 from reconciler.core.reading import Dialect
-from reconciler.ledger.books import Ledger
+from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.passes import run_pass
 from reconciler.sources.files import file_sources
 from tests.conftest import RECORDINGS, open_database
@@ -83,7 +83,7 @@ def apply(url: str, *files: Path) -> None:
     """A pass over each file, without a process: for what a test only starts from."""
     with closing(open_database(url)) as database:
         for source in file_sources([*map(str, files)], None, datetime.now(UTC), Dialect()):
-            run_pass(source, Ledger(database), Limits(allow_deletions=1_000_000))
+            run_pass(source, PostgresLedger(database), Limits(allow_deletions=1_000_000))
 
 
 def recorded(name: str) -> Json:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from reconciler.commands.wiring import cluster_source, open_database
+from reconciler.commands.parts import cluster_source, open_database
 from reconciler.core.guard import Limits
 from reconciler.core.rfc3339 import instant
-from reconciler.ledger.books import Ledger
-from reconciler.output.text import Progress
+from reconciler.ledger.postgres_ledger import PostgresLedger
+from reconciler.output.plan_text import Progress
 from reconciler.passes import MOST_GATHERINGS, run_pass
 from reconciler.settings import load
 from reconciler.sources.cluster import MOST_RESTARTS
@@ -66,7 +66,7 @@ def catch_up(kubeconfig: Path, ledger_url: str) -> dict[str, list[str]]:
     """A pass without a process, for what a test only starts from; and what is in the ledger then."""
     settings = load({"kubeconfig": str(kubeconfig), "database_url": ledger_url})
     with open_database(settings) as database:
-        run_pass(cluster_source(settings, Progress()), Ledger(database), Limits())
+        run_pass(cluster_source(settings, Progress()), PostgresLedger(database), Limits())
     return content(ledger_url)
 
 

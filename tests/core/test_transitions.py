@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.evidence import Evidence
-from reconciler.core.plan import Decisions, plan
+from reconciler.core.plan import Overrides, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Tenant, Unreadable
 from reconciler.core.times import Moment, TimeSource
 from reconciler.errors import Refused, SnapshotError
@@ -229,31 +229,31 @@ def test_a_tenant_that_lives_under_another_name_is_not_taken_for_deleted() -> No
 
 DECISIONS = {
     "a rebound tenant goes on under the successor's uid": (
-        Decisions(rebind=True),
+        Overrides(rebind=True),
         Case([lifecycle("A", "aare", "mail")], [tenant("B", "aare", "mail", created=GONE_BY)]),
     ),
     "what changed of a rebound tenant is written": (
-        Decisions(rebind=True),
+        Overrides(rebind=True),
         Case([lifecycle("A")], [tenant("B", "aare", "mail", created=GONE_BY)], ["aare/B enabled mail"]),
     ),
     "a tenant that came back to another org is not rebound": (
-        Decisions(rebind=True),
+        Overrides(rebind=True),
         Case([lifecycle("A")], [tenant("B", org="org-2")], [], ["aare metadata.labels"]),
     ),
     "rebinding neither revives nor spares who is absent": (
-        Decisions(rebind=True),
+        Overrides(rebind=True),
         Case([lifecycle("A")], [tenant("B", "birs")], ["aare/A deleted", "birs/B created"]),
     ),
     "a reopened tenant is live again": (
-        Decisions(reopen=frozenset({"aare"})),
+        Overrides(reopen=frozenset({"aare"})),
         Case(["B"], [tenant("B")]),
     ),
     "what changed of a reopened tenant is written": (
-        Decisions(reopen=frozenset({"aare"})),
+        Overrides(reopen=frozenset({"aare"})),
         Case(["B"], [tenant("B", "aare", "mail")], ["aare/B enabled mail"]),
     ),
     "a tenant that is moved ends under its old org and begins under the new one": (
-        Decisions(move=frozenset({"aare"})),
+        Overrides(move=frozenset({"aare"})),
         Case(
             [lifecycle("A", "aare", "mail", "wiki", suspended=True)],
             [tenant("A", "aare", "mail", "chat", org="org-2", suspended=True)],
@@ -264,15 +264,15 @@ DECISIONS = {
         ),
     ),
     "a moved tenant whose deletion is committed ends and does not begin again": (
-        Decisions(move=frozenset({"aare"})),
+        Overrides(move=frozenset({"aare"})),
         Case([lifecycle("A")], [tenant("A", org="org-2", deleted=GONE_BY)], ["aare/A deleted"]),
     ),
     "the portal's tenant is recognised and moved": (
-        Decisions(move=frozenset({"aare"})),
+        Overrides(move=frozenset({"aare"})),
         Case([lifecycle(None)], [tenant("A", org="org-2")], ["aare/A deleted", "aare/A created"]),
     ),
     "another tenant is not moved with it": (
-        Decisions(move=frozenset({"aare"})),
+        Overrides(move=frozenset({"aare"})),
         Case(
             [lifecycle("A"), lifecycle("B", "birs")],
             [tenant("A", org="org-2"), tenant("B", "birs", org="org-2")],
@@ -281,21 +281,21 @@ DECISIONS = {
         ),
     ),
     "another tenant is not reopened with it": (
-        Decisions(reopen=frozenset({"birs"})),
+        Overrides(reopen=frozenset({"birs"})),
         Case(["A", "C"], [tenant("A", "birs"), tenant("C", "cher")], [], ["cher metadata.uid"]),
     ),
 }
 
 
 @pytest.mark.parametrize(("decisions", "case"), DECISIONS.values(), ids=DECISIONS)
-def test_an_operator_may_decide_otherwise_once(decisions: Decisions, case: Case) -> None:
+def test_an_operator_may_decide_otherwise_once(decisions: Overrides, case: Case) -> None:
     before = known_as_named(case)
     planned = plan(snapshot(case.snapshot), before, decisions)
     assert said(planned) == list(case.rows)
     assert [f"{one.name} {one.reason.partition(':')[0]}" for one in planned.quarantined] == list(
         case.quarantined
     )
-    again = plan(snapshot(case.snapshot), outcome(planned, before), Decisions(rebind=decisions.rebind))
+    again = plan(snapshot(case.snapshot), outcome(planned, before), Overrides(rebind=decisions.rebind))
     assert again.changes == ()
     assert again.quarantined == planned.quarantined
 
@@ -305,7 +305,7 @@ def test_a_moved_tenant_begins_in_the_instant_in_which_it_ended() -> None:
     before = known([lifecycle("A", "aare", "mail")])
     noted = Evidence(packages=at(20), suspend=at(20))
     shown = snapshot([tenant("A", "aare", "mail", org="org-2", suspended=True, evidence=noted)])
-    ended, begun = plan(shown, before, Decisions(move=frozenset({"aare"}))).changes
+    ended, begun = plan(shown, before, Overrides(move=frozenset({"aare"}))).changes
     moments = {row.at for change in (ended, begun) for row in change.rows}
     assert moments == {Moment(S, P, TimeSource.OBSERVED)}
     assert (ended.lifecycle.org, begun.lifecycle.org) == ("org-1", "org-2")
@@ -327,7 +327,7 @@ def test_a_moved_tenant_begins_in_the_instant_in_which_it_ended() -> None:
 )
 def test_who_is_not_live_under_another_org_cannot_be_moved(case: Case) -> None:
     with pytest.raises(Refused, match="org move"):
-        plan(snapshot(case.snapshot), state(case), Decisions(move=frozenset({"aare"})))
+        plan(snapshot(case.snapshot), state(case), Overrides(move=frozenset({"aare"})))
 
 
 def known_as_named(case: Case) -> KnownState:
@@ -352,7 +352,7 @@ def known_as_named(case: Case) -> KnownState:
 )
 def test_what_is_not_held_for_deleted_and_alive_cannot_be_reopened(case: Case) -> None:
     with pytest.raises(Refused, match="--reopen"):
-        plan(snapshot(case.snapshot), state(case), Decisions(reopen=frozenset({"aare"})))
+        plan(snapshot(case.snapshot), state(case), Overrides(reopen=frozenset({"aare"})))
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ import pytest
 from msgspec import Raw, json
 from msgspec.structs import replace
 
-from reconciler.core.events import WatchFailed, newest_version, read_event
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits, guard, is_news
-from reconciler.core.kept import KeptState
 from reconciler.core.plan import Plan, plan
 from reconciler.core.reading import Dialect, NotTheList
+from reconciler.core.state_cache import StateCache
 from reconciler.core.tenant import KnownState, Snapshot, Tenant, Unreadable
 from reconciler.core.times import TimeSource
+from reconciler.core.watch_events import WatchFailed, newest_version, read_event
 from tests.core.examples import S, at, known, lifecycle, said, snapshot, tenant, unreadable
 from tests.outcome import outcome
 
@@ -49,13 +49,13 @@ def test_a_tenant_that_is_watched_while_unreadable_is_frozen_alone() -> None:
 
 
 def test_a_newcomer_under_an_old_name_ends_the_old_one() -> None:
-    kept = KeptState(known([lifecycle("A", "aare", "mail"), lifecycle("B", "brienz")]))
+    kept = StateCache(known([lifecycle("A", "aare", "mail"), lifecycle("B", "brienz")]))
     shown = watched(tenant("N", "aare", created=at(30)), "N")
     planned = plan(shown, kept.known(shown))
     assert said(planned) == ["aare/A deleted", "aare/N created"]
 
 
-def follow(kept: KeptState, *changes: Snapshot) -> list[Plan]:
+def follow(kept: StateCache, *changes: Snapshot) -> list[Plan]:
     plans = []
     for change in changes:
         plans.append(guard(plan(change, kept.known(change)), kept.known(change), Limits()))
@@ -67,7 +67,7 @@ def test_a_flap_between_two_lists_is_recorded_with_its_seconds() -> None:
     def owned(second: int, *skills: str) -> Tenant:
         return tenant("A", "aare", *skills, evidence=Evidence(packages=at(second)))
 
-    kept = KeptState(known([lifecycle("A", "aare", "mail")]))
+    kept = StateCache(known([lifecycle("A", "aare", "mail")]))
     # Both arrive late, together: after the connection was lost, say.
     plans = follow(
         kept,
@@ -82,7 +82,7 @@ def test_a_flap_between_two_lists_is_recorded_with_its_seconds() -> None:
 
 
 def test_a_row_without_evidence_proves_nothing_of_the_next() -> None:
-    kept = KeptState(known([lifecycle("A", "aare", "mail", "wiki")]))
+    kept = StateCache(known([lifecycle("A", "aare", "mail", "wiki")]))
     plans = follow(
         kept,
         watched(tenant("A", "aare", "mail"), observed=at(50), version="9"),
@@ -93,7 +93,7 @@ def test_a_row_without_evidence_proves_nothing_of_the_next() -> None:
 
 
 def test_what_happens_to_a_watched_newcomer_came_after_its_creation() -> None:
-    kept = KeptState(known())
+    kept = StateCache(known())
     plans = follow(
         kept,
         watched(tenant("N", "neu", created=at(30)), "N", observed=at(31), version="9"),
@@ -113,7 +113,7 @@ def test_versions_of_two_clusters_are_not_compared() -> None:
     assert is_news(elsewhere, known(version="10"))
 
 
-def vanished(kept: KeptState, count: int, start: int = 0) -> list[Plan]:
+def vanished(kept: StateCache, count: int, start: int = 0) -> list[Plan]:
     return follow(
         kept,
         *(
@@ -124,7 +124,7 @@ def vanished(kept: KeptState, count: int, start: int = 0) -> list[Plan]:
 
 
 def test_watched_deletions_without_a_timestamp_count_together_over_an_hour() -> None:
-    kept = KeptState(known([lifecycle(f"u{number}", f"t{number}") for number in range(30)]))
+    kept = StateCache(known([lifecycle(f"u{number}", f"t{number}") for number in range(30)]))
     plans = vanished(kept, 6)
     assert [len(planned.held) for planned in plans] == [0, 0, 0, 0, 0, 1]
     # An hour later the first five are forgotten; the one that is held stays held.
@@ -134,7 +134,7 @@ def test_watched_deletions_without_a_timestamp_count_together_over_an_hour() -> 
 
 
 def test_a_list_counts_what_was_watched_within_the_hour() -> None:
-    kept = KeptState(known([lifecycle(f"u{number}", f"t{number}") for number in range(30)]))
+    kept = StateCache(known([lifecycle(f"u{number}", f"t{number}") for number in range(30)]))
     vanished(kept, 3)
     left = [tenant(f"u{number}", f"t{number}") for number in range(6, 30)]
     listed = snapshot(left, observed=at(100))

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 import yaml
 
-from k8s import alerts
 from reconciler import cli
 from tests.apiserver import ApiServer
 from tests.conftest import Command
+from tests.deployment import alerts
 
 RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "rules.yaml"
 PATIENCE = 30

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from k8s import image
-from k8s.image import Stage, Unreachable, Wrong
+from tests.deployment import image
+from tests.deployment.image import Stage, Unreachable, Wrong
 
 
 @pytest.fixture

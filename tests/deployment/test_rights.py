@@ -10,9 +10,9 @@ from typing import TypeAlias
 import pytest
 import yaml
 
-from k8s.validate import RIGHTS, granted
 from tests.apiserver import ApiServer, Request
 from tests.conftest import Command
+from tests.deployment.validate import RIGHTS, granted
 
 RBAC = Path(__file__).parents[2] / "k8s" / "base" / "rbac.yaml"
 PATIENCE = 30

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
-from k8s import validate
+from tests.deployment import validate
 
 Document: TypeAlias = dict[str, Any]
 Edit: TypeAlias = Callable[[Document], object]

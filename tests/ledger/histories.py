@@ -12,10 +12,10 @@ from msgspec.structs import replace
 
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits
-from reconciler.core.plan import NONE, Decisions
+from reconciler.core.plan import NONE, Overrides
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
 from reconciler.errors import Refused
-from reconciler.ledger.books import Ledger
+from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.passes import run_pass, run_watched
 from tests.conftest import open_database
 
@@ -37,7 +37,7 @@ class Step(NamedTuple):
 
     snapshot: Snapshot
     limits: Limits
-    decisions: Decisions
+    decisions: Overrides
 
 
 class Given:
@@ -117,7 +117,7 @@ class World:
             rebind, adopt = self._happen()
             missing = set(self.chance.sample(NAMES, 4)) if self.chance.random() < 0.1 else set[str]()
             snapshot = self._snapshot(missing)
-            decisions = Decisions(
+            decisions = Overrides(
                 rebind=rebind or self.chance.random() < 0.1,
                 reopen=frozenset(self._revived()),
                 move=frozenset(self._relabelled()),
@@ -257,7 +257,7 @@ def live_through(url: str, seed: int, passes: int) -> Sequence[Step]:
         with psycopg.connect(url, autocommit=True) as connection:
             world.portal(connection)
     with closing(open_database(url)) as database:
-        ledger = Ledger(database)
+        ledger = PostgresLedger(database)
         for step in world.steps(passes):
             with suppress(Refused):
                 if step.snapshot.scope is None:

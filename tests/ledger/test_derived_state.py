@@ -11,7 +11,7 @@ import pytest
 
 from reconciler.core.guard import Limits
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
-from reconciler.ledger.books import Ledger
+from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.passes import Pass, run_pass
 from tests.command_line.snapshots import row_counts
 from tests.conftest import open_database
@@ -100,7 +100,7 @@ def test_the_known_state_is_what_the_events_say_after_any_history(
     with closing(open_database(ledger_url)) as database:
 
         def make(snapshot: Snapshot) -> Pass:
-            return run_pass(Given(snapshot), Ledger(database), Limits(allow_deletions=100))
+            return run_pass(Given(snapshot), PostgresLedger(database), Limits(allow_deletions=100))
 
         for snapshot_ in random_history(seed):
             make(snapshot_)

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from reconciler.core.guard import Limits
-from reconciler.core.plan import Decisions
+from reconciler.core.plan import Overrides
 from reconciler.core.reading import Dialect
 from reconciler.core.verify import RULES
-from reconciler.ledger.books import Ledger
+from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.passes import run_pass
 from reconciler.sources.files import file_sources
 from tests.command_line.snapshots import Json, kubectl_list, snapshot, tenant, write
@@ -30,7 +30,7 @@ AWAY: Json = {"created": "2026-03-06T12:00:00Z"}
 GUS = tenant("gus", "mail", suspend=True)
 MOVED = tenant("gus", "mail", suspend=True, org="org-2")
 
-PASSES: list[tuple[list[Json], Decisions]] = [
+PASSES: list[tuple[list[Json], Overrides]] = [
     (
         [
             ADA,
@@ -40,7 +40,7 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("eva"),
             GUS,
         ],
-        Decisions(),
+        Overrides(),
     ),
     (
         [
@@ -51,7 +51,7 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("eva"),
             GUS,
         ],
-        Decisions(),
+        Overrides(),
     ),
     (
         [
@@ -62,7 +62,7 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("eva"),
             MOVED,
         ],
-        Decisions(move=frozenset({"gus"})),
+        Overrides(move=frozenset({"gus"})),
     ),
     (
         [
@@ -72,7 +72,7 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("eva", "mail", uid="eva-2", created="2026-12-03T12:00:00Z"),
             MOVED,
         ],
-        Decisions(rebind=True),
+        Overrides(rebind=True),
     ),
     (
         [
@@ -83,7 +83,7 @@ PASSES: list[tuple[list[Json], Decisions]] = [
             tenant("eva", "mail", uid="eva-2", created="2026-12-03T12:00:00Z"),
             MOVED,
         ],
-        Decisions(reopen=frozenset({"bob"})),
+        Overrides(reopen=frozenset({"bob"})),
     ),
 ]
 """A day each, from 1 December: dot dies twice, gus is moved, eva rebound, bob reopened."""
@@ -108,7 +108,7 @@ def healthy(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             connection.execute("DELETE FROM tenant_skill_events WHERE tenant_name = 'bea'")
             connection.execute("DELETE FROM tenant_suspension_events")
         with closing(open_database(url)) as database:
-            ledger = Ledger(database)
+            ledger = PostgresLedger(database)
             ledger.prepare()
             for number, (tenants, decisions) in enumerate(PASSES, start=1):
                 shown = {**kubectl_list(*tenants), "metadata": {"resourceVersion": str(number)}}

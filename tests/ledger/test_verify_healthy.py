@@ -11,8 +11,7 @@ from msgspec.structs import replace
 from reconciler.core.guard import guard
 from reconciler.core.plan import plan
 from reconciler.core.verify import Finding, compare_creation, compare_state
-from reconciler.ledger import known
-from reconciler.ledger import verify as ledger_verify
+from reconciler.ledger import checks, state_reader
 from tests.conftest import open_database
 from tests.ledger.histories import Step, forget, live_through
 
@@ -39,11 +38,11 @@ SHARE = 50
 def found(url: str, last: Step | None = None) -> Sequence[Finding]:
     """Everything that verify looks for, deep, and against the last snapshot."""
     with closing(open_database(url)) as database, database.transaction(read_only=True) as transaction:
-        ledger_verify.prepare(transaction)
-        findings = [*ledger_verify.contradictions(transaction), *ledger_verify.altered(transaction)]
-        before = known.last_pass(transaction)
+        checks.prepare(transaction)
+        findings = [*checks.contradictions(transaction), *checks.altered(transaction)]
+        before = state_reader.last_pass(transaction)
         instant = before.last_pass.observed_at if before.last_pass else None
-        rebuilt = list(ledger_verify.rebuilt(transaction))
+        rebuilt = list(checks.rebuilt(transaction))
         for one in rebuilt:
             findings += compare_state(one, instant)
         if last is None:
@@ -55,7 +54,7 @@ def found(url: str, last: Step | None = None) -> Sequence[Finding]:
         live = {one.lifecycle.uid: one.lifecycle for one in rebuilt if one.lifecycle.uid is not None}
         adopted = {one.lifecycle.name: one.lifecycle for one in rebuilt if one.lifecycle.uid is None}
         state = replace(before, live=live, adopted=adopted)
-        state = replace(state, gone=known.gone(transaction, last.snapshot, state))
+        state = replace(state, gone=state_reader.gone(transaction, last.snapshot, state))
         # What was decided about the tenants in it was decided; who is reopened is no longer closed.
         again = replace(last.decisions, reopen=frozenset(), move=frozenset())
         pending = guard(plan(last.snapshot, state, again), state, last.limits)

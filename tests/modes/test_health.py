@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.core.plan import plan
-from reconciler.health import Vitals
+from reconciler.health import Health
 from reconciler.passes import Pass
 from tests.core.examples import known, snapshot, tenant
 
@@ -19,7 +19,7 @@ class Ticking:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.vitals = Vitals(
+        self.health = Health(
             ready_within=READY_WITHIN,
             live_within=LIVE_WITHIN,
             clock=lambda: self.now + 1e9,
@@ -39,7 +39,7 @@ class Ticking:
 @pytest.fixture
 def program() -> Iterator[Ticking]:
     ticking = Ticking()
-    with ticking.vitals.served(0) as ticking.port:
+    with ticking.health.served(0) as ticking.port:
         yield ticking
 
 
@@ -56,28 +56,28 @@ def test_it_is_not_ready_before_the_first_pass_and_not_after_passes_have_stopped
     program: Ticking,
 ) -> None:
     assert program.asked("/readyz") == NOT_READY
-    program.vitals.passed(done())
+    program.health.passed(done())
     assert program.asked("/readyz") == READY
     program.now += READY_WITHIN - 1
     assert program.asked("/readyz") == READY
     program.now += 1
     assert program.asked("/readyz") == NOT_READY
-    program.vitals.passed(done())
+    program.health.passed(done())
     assert program.asked("/readyz") == READY
 
 
 def test_neither_an_attempt_nor_a_watched_change_makes_it_ready(program: Ticking) -> None:
-    program.vitals.attempted()
-    program.vitals.failed(OSError())
-    program.vitals.watched(done())
-    program.vitals.turned()
+    program.health.attempted()
+    program.health.failed(OSError())
+    program.health.watched(done())
+    program.health.turned()
     assert program.asked("/readyz") == NOT_READY
 
 
 def test_one_that_stands_by_is_as_ready_as_the_pass_of_the_other_is_young(program: Ticking) -> None:
-    program.vitals.stood_by(None)  # there was none
+    program.health.stood_by(None)  # there was none
     assert program.asked("/readyz") == NOT_READY
-    program.vitals.stood_by(READY_WITHIN - 1)
+    program.health.stood_by(READY_WITHIN - 1)
     assert program.asked("/readyz") == READY
     program.now += 1
     assert program.asked("/readyz") == NOT_READY
@@ -92,8 +92,8 @@ def test_it_is_live_while_the_loop_turns_whatever_becomes_of_passes(program: Tic
     assert program.asked("/livez") == LIVE
     program.now += 1
     assert program.asked("/livez") == NOT_LIVE
-    program.vitals.passed(done())
+    program.health.passed(done())
     assert program.asked("/livez") == NOT_LIVE
-    program.vitals.turned()
+    program.health.turned()
     assert program.asked("/livez") == LIVE
     assert program.asked("/readyz") == READY

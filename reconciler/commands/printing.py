@@ -1,0 +1,59 @@
+"""Prints a pass that was made, and tells its exit status."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from typing import Final
+
+from reconciler.ledger import script
+from reconciler.output.plan_json import json_report
+from reconciler.output.plan_text import text_report, wants_colour
+from reconciler.passes import Pass
+
+log = logging.getLogger(__name__)
+
+HELD: Final = 3
+CHANGES_PLANNED: Final = 10
+
+
+def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
+    """The results, on stdout. The pass is what it is, whether or not somebody reads of it."""
+    if output == "json":
+        print_bytes(json_report(done.plan, dry_run=dry_run))
+    elif output == "sql":
+        print_lines(script.script(done.plan, done.known))
+    else:
+        print_lines(text_report(done.plan, dry_run=dry_run, colour=wants_colour(sys.stdout)))
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Text, in UTF-8 whatever the locale says."""
+    print_bytes(f"{line}\n".encode(errors="backslashreplace") for line in lines)
+
+
+def print_bytes(pieces: Iterable[bytes]) -> None:
+    """Results on stdout; where they cannot be written there, that is said, and no error."""
+    if sys.stdout is None:
+        return
+    try:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        # Who closed the pipe has seen enough.
+        if not isinstance(error, BrokenPipeError):
+            log.error("the result could not be printed: %s", error.strerror)  # noqa: TRY400
+        # Python would try, and complain, once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def exit_status(done: Pass, quarantine_exit: int) -> int:
+    """What the pass came to: the lowest number that is not 0 wins."""
+    found = [HELD if done.plan.held else 0, quarantine_exit if done.plan.quarantined else 0]
+    return lowest(found)
+
+
+def lowest(statuses: Iterable[int]) -> int:
+    """The exit status of several."""
+    return min((status for status in statuses if status), default=0)

@@ -1,0 +1,100 @@
+"""What the ledger knows, kept from pass to pass and brought forward by each plan that was written.
+
+A pass that follows another need not read back what it has just written. Mutable, and the only thing here
+that is: whoever keeps it drops it when somebody else has written, or when a pass has failed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.core.plan import Change, Plan
+from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
+
+
+class Written(Struct, frozen=True, kw_only=True):
+    """How the ledger numbered what was written."""
+
+    pass_id: int
+    lifecycle_ids: Mapping[str, int] = {}
+    """Of the lifecycles that the plan began, by uid."""
+
+
+class StateCache:
+    """The known state, brought forward in place."""
+
+    def __init__(self, known: KnownState) -> None:
+        self._live = dict(known.live)
+        self._adopted = dict(known.adopted)
+        self._rest = replace(known, live={}, adopted={}, gone={})
+
+    @property
+    def last_pass(self) -> LastPass | None:
+        """The pass that it is as of."""
+        return self._rest.last_pass
+
+    def known(self, snapshot: Snapshot, gone: Mapping[str, Lifecycle] | None = None) -> KnownState:
+        """What of it that snapshot asks for, as a value; good until the next `forward`."""
+        live, adopted, population = self._live, self._adopted, None
+        if snapshot.scope is not None:
+            live = {one.uid: one for one in self._concerned(snapshot) if one.uid is not None}
+            names = {one.name for one in _shown(snapshot) if one.name is not None}
+            adopted = {name: self._adopted[name] for name in names & self._adopted.keys()}
+            population = len(self._live) + len(self._adopted)
+        return replace(self._rest, live=live, adopted=adopted, gone=gone or {}, population=population)
+
+    def forward(self, plan: Plan, written: Written | None = None) -> Mapping[str, Lifecycle]:
+        """What is known once the plan is written; returns the lifecycles that it ended, by uid."""
+        gone: dict[str, Lifecycle] = {}
+        for change in plan.changes:
+            lifecycle = _numbered(change, written)
+            self._adopted.pop(lifecycle.name, None)
+            self._live.pop(change.rebound_from or "", None)
+            if not change.ends and lifecycle.uid is not None:
+                self._live[lifecycle.uid] = lifecycle
+                if change.moved_from is not None:
+                    gone[lifecycle.uid] = replace(change.moved_from, uid=lifecycle.uid, moved_on=True)
+            elif not change.ends:
+                self._adopted[lifecycle.name] = lifecycle
+            elif lifecycle.uid is not None:
+                self._live.pop(lifecycle.uid, None)
+                gone[lifecycle.uid] = lifecycle
+        snapshot, before = plan.snapshot, self._rest
+        same_cluster = snapshot.cluster_uid == before.cluster_uid
+        deletions = [one for one in before.watched_deletions if one > snapshot.observed_at - RECENT]
+        if snapshot.scope is not None:
+            deletions += [snapshot.observed_at for change in plan.changes if change.weak]
+        self._rest = replace(
+            before,
+            last_pass=LastPass(
+                id=written.pass_id if written else None,
+                asked_at=snapshot.asked_at,
+                observed_at=snapshot.observed_at,
+            ),
+            listed_at=snapshot.asked_at if snapshot.scope is None else before.listed_at,
+            watched_deletions=tuple(deletions),
+            has_tables=True,
+            cluster_uid=snapshot.cluster_uid,
+            cluster_version=snapshot.resource_version
+            or (before.cluster_version if same_cluster else None),
+        )
+        return gone
+
+    def _concerned(self, snapshot: Snapshot) -> Iterable[Lifecycle]:
+        """The live ones in the scope, and those whose names a newcomer bears."""
+        yield from (self._live[uid] for uid in snapshot.scope or () if uid in self._live)
+        names = {one.name for one in _shown(snapshot) if one.uid not in self._live}
+        if names:
+            yield from (one for one in self._live.values() if one.name in names)
+
+
+def _shown(snapshot: Snapshot) -> Sequence[Tenant | Unreadable]:
+    return [*snapshot.tenants, *snapshot.unreadable]
+
+
+def _numbered(change: Change, written: Written | None) -> Lifecycle:
+    lifecycle = change.lifecycle
+    if written is None or not change.begins or lifecycle.uid is None:
+        return lifecycle
+    return replace(lifecycle, id=written.lifecycle_ids[lifecycle.uid])

@@ -1,0 +1,188 @@
+"""The ledger as a pass sees it: what is known, and a place to write a plan or, dry, only to plan."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from reconciler.core.plan import Plan
+from reconciler.core.state_cache import StateCache
+from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
+from reconciler.errors import LedgerError
+from reconciler.ledger import schema
+from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
+from reconciler.ledger.state_reader import (
+    LAST,
+    gone,
+    known_state,
+    last_age,
+    last_pass,
+    portal_gone,
+    portal_state,
+    present,
+)
+from reconciler.ledger.writer import was_written, write
+
+log = logging.getLogger(__name__)
+
+
+class _Open:
+    """The open ledger of one pass: nobody else writes until it is closed."""
+
+    def __init__(self, transaction: Transaction, kept: StateCache | None) -> None:
+        self._transaction = transaction
+        self.pass_id: int | None = None
+        self.state = kept
+        """What is known, once something was asked."""
+
+    def known_state(self, snapshot: Snapshot) -> KnownState:
+        if self.state is None:
+            self.state = StateCache(known_state(self._transaction))
+        known = self.state.known(snapshot)
+        return self.state.known(snapshot, gone(self._transaction, snapshot, known))
+
+    def apply(self, plan: Plan) -> int:
+        written = write(self._transaction, plan)
+        self.pass_id = written.pass_id
+        if plan.adopts_cluster:
+            # What the ledger knows of that cluster from before has to be read back.
+            self.state = None
+        elif self.state is not None:
+            self.state.forward(plan, written)
+        return written.pass_id
+
+
+class PostgresLedger:
+    """The ledger, to be written: one pass at a time, all of it or nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._kept: StateCache | None = None
+        self.waits_for_disk = True
+        """False only where a pass that a power cut takes can be made again from the same snapshot."""
+
+    def prepare(self) -> None:
+        """Brings the schema up to date. Raises LedgerError."""
+        try:
+            applied = schema.apply(self._database)
+        except CommitUnknown as error:
+            # Nothing is lost: what is behind is brought up to date by whoever comes next.
+            _raise_interruption(error)
+            raise
+        if applied:
+            log.info("brought the schema of %s to version %d", self._database, schema.VERSION)
+
+    def last_instant(self) -> datetime | None:
+        """The instant of the last pass. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            last = last_pass(transaction).last_pass
+            return last.observed_at if last else None
+
+    def last_seen(self) -> tuple[str | None, Sequence[str]]:
+        """The last resourceVersion of the cluster, and the uids that lived then. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            return last_pass(transaction).cluster_version, present(transaction)
+
+    def age(self) -> float | None:
+        """Seconds since the last pass was written, by the database's clock. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            return last_age(transaction) if schema.version(transaction) else None
+
+    @contextmanager
+    def open(self) -> Iterator[_Open]:
+        """Raises LedgerError; then nothing was written, unless the message says that nobody knows."""
+        # Forgotten unless all goes well: what is known then has to be read back.
+        opened, kept, self._kept = None, self._kept, None
+        try:
+            with self._database.transaction(waits_for_disk=self.waits_for_disk) as transaction:
+                transaction.lock(_waiting)
+                opened = _Open(transaction, kept if _is_current(kept, transaction) else None)
+                yield opened
+        except CommitUnknown as error:
+            pass_id = opened.pass_id if opened else None
+            if pass_id is not None and not self._was_written(pass_id, error):
+                _raise_interruption(error)
+                raise LedgerError(f"{error}; the pass was not written") from error
+        else:
+            self._kept = opened.state
+
+    def _was_written(self, pass_id: int, error: CommitUnknown) -> bool:
+        try:
+            with self._database.transaction(read_only=True) as transaction:
+                return was_written(transaction, pass_id)
+        except LedgerError:
+            raise LedgerError(
+                f"{error}; whether pass {pass_id} was written is not known. Look for it in "
+                "reconciler_passes; running again is safe either way"
+            ) from error
+
+
+def _is_current(kept: StateCache | None, transaction: Transaction) -> bool:
+    """Whether nobody else has written since."""
+    if kept is None or kept.last_pass is None:
+        return False
+    return transaction.rows(LAST) == [(kept.last_pass.id, kept.last_pass.observed_at)]
+
+
+def _waiting() -> None:
+    log.warning("another pass is being written; waiting for it")
+
+
+def _raise_interruption(error: CommitUnknown) -> None:
+    if isinstance(error.__cause__, KeyboardInterrupt):
+        raise error.__cause__ from None
+
+
+class _OpenDryRun:
+    def __init__(self, ledger: "DryRunLedger") -> None:
+        self._ledger = ledger
+
+    def known_state(self, snapshot: Snapshot) -> KnownState:
+        return self._ledger.read(snapshot)
+
+    def apply(self, plan: Plan) -> None:
+        self._ledger.plan_on(plan)
+
+
+class DryRunLedger:
+    """The ledger, to be read: plans follow one another as if each had been written."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._kept: StateCache | None = None
+        self._gone: dict[str, Lifecycle] = {}
+        self.waits_for_disk = True
+
+    def prepare(self) -> None:
+        """Nothing: a dry run makes no tables."""
+
+    def last_instant(self) -> datetime | None:
+        """The instant of the last pass, written or planned. Raises LedgerError."""
+        if self._kept is not None:
+            return self._kept.last_pass.observed_at if self._kept.last_pass else None
+        with self._database.transaction(read_only=True) as transaction:
+            if not schema.version(transaction):
+                return None
+            last = last_pass(transaction).last_pass
+            return last.observed_at if last else None
+
+    @contextmanager
+    def open(self) -> Iterator[_OpenDryRun]:
+        yield _OpenDryRun(self)
+
+    def read(self, snapshot: Snapshot) -> KnownState:
+        """The known state, in a transaction in which the database refuses every write."""
+        with self._database.transaction(read_only=True) as transaction:
+            has_tables = schema.version(transaction) > 0
+            if self._kept is None:
+                self._kept = StateCache(
+                    known_state(transaction) if has_tables else portal_state(transaction)
+                )
+            known = self._kept.known(snapshot)
+            before = (gone if has_tables else portal_gone)(transaction, snapshot, known)
+        return self._kept.known(snapshot, {**before, **self._gone})
+
+    def plan_on(self, plan: Plan) -> None:
+        """The next plan follows this one."""
+        if self._kept is not None:
+            self._gone.update(self._kept.forward(plan))

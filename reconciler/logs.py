@@ -1,0 +1,51 @@
+"""Formats the logs: one line an event on stderr, as text or as JSON."""
+
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from reconciler.output.plan_json import to_json
+
+ABOUT: Final = ("pass_id", "tenant", "uid")
+"""What an event may be about: `extra` of a logging call."""
+
+
+class _OneLine(logging.Formatter):
+    """UTC, and whatever a name or a server's answer contains, one line without control characters."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+class _Json(logging.Formatter):
+    """One object a line: time, level, message, and what the event is about."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        said |= {key: value for key in ABOUT if (value := getattr(record, key, None)) is not None}
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return to_json(said).decode()
+
+
+def set_up_logging(level: str, layout: str) -> None:
+    """Logs go to stderr, one line an event."""
+    handler = logging.StreamHandler(sys.stderr)
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
+    if layout == "json" or (layout == "auto" and not on_terminal):
+        handler.setFormatter(_Json())
+    else:
+        handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
+    # It would tell a second time, by its own words, what is raised anyway.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.getLogger("reconciler").setLevel(level.upper())

@@ -1,0 +1,70 @@
+"""When passes are due. The one file that knows `apscheduler`."""
+
+import signal
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from apscheduler.executors.debug import DebugExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from reconciler.errors import UsageError
+from reconciler.modes.loop import Loop
+
+
+def run_until_told(
+    loop: Loop, *, seconds: float, jitter: float, cron: str | None, stop_timeout: float
+) -> None:
+    """Makes a pass at once, and then whenever one is due, until SIGTERM or SIGINT.
+
+    The pass in hand is finished first; what takes longer than `stop_timeout`, or a second signal, ends
+    it as Ctrl-C would, by KeyboardInterrupt, with nothing of it written.
+    """
+
+    def told(*_: object) -> None:
+        if loop.stopped.is_set():
+            raise KeyboardInterrupt
+        loop.stopped.set()
+        signal.setitimer(signal.ITIMER_REAL, stop_timeout)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, told)
+    scheduler = make_scheduler(loop.due.set, seconds, jitter, cron)
+    scheduler.start()
+    try:
+        loop.run()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        scheduler.shutdown(wait=False)
+
+
+def make_scheduler(
+    due: Callable[[], object], seconds: float, jitter: float = 0, cron: str | None = None
+) -> BackgroundScheduler:
+    """The scheduler, not started yet: calls `due` at once, and then every `seconds` or by `cron`.
+
+    Ticks that were missed are made up once. Raises UsageError where `cron` says nothing.
+    """
+    # The first executor is the default one: it runs the job in the scheduler's thread.
+    scheduler = BackgroundScheduler(timezone=UTC, executors={"default": DebugExecutor()})
+    scheduler.add_job(
+        due,
+        _trigger(seconds, jitter, cron),
+        next_run_time=datetime.now(UTC),
+        coalesce=True,
+        max_instances=1,
+        misfire_grace_time=None,
+    )
+    return scheduler
+
+
+def _trigger(seconds: float, jitter: float, cron: str | None) -> CronTrigger | IntervalTrigger:
+    if cron is None:
+        return IntervalTrigger(seconds=seconds, timezone=UTC, jitter=jitter or None)
+    try:
+        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+    except ValueError as problem:
+        raise UsageError(f"--cron: {problem}; expected five fields, as in '*/5 * * * *' (UTC)") from None
+    trigger.jitter = jitter or None
+    return trigger

@@ -1,0 +1,152 @@
+"""A long storm: `python -m tests.proofs.storm [--seed N] [--changes N]`.
+
+The loop with `--watch` follows tens of thousands of changes while streams are cut, and the reconciler,
+the database and the API server are restarted, by chance and by seed. Then the ledger is compared with
+the truth, row by row. Exits with 1 where it is another one, or where the lag at 50 changes a second is
+not under a quarter of a second in the median.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import psycopg
+
+from reconciler.embedded import EmbeddedPostgres
+from tests.apiserver import ApiServer
+from tests.proofs.storm import Storm, Truth
+from tests.proofs.storm.resident import (
+    NOT_OF_THE_STORM,
+    Findings,
+    Ledger,
+    Resident,
+    compare,
+    disturbances,
+    verified,
+    wait_until,
+)
+
+CALM: Final = 1500
+"""Changes, at 50 a second and undisturbed, of which the lag is measured."""
+AT_ONCE: Final = 2500
+"""Changes between two restarts of the API server."""
+TENANTS: Final = 200
+LONGEST_LAG: Final = 0.25
+
+
+def settle(resident: Resident, ledger: Ledger) -> None:
+    """Waits until all that was written to the store has reached the ledger."""
+    last = resident.server.tenants.create(f"{NOT_OF_THE_STORM}{time.monotonic_ns()}", [])["metadata"]
+    revision = int(last["resourceVersion"])
+    wait_until(lambda: ledger.position() >= revision, 120)
+
+
+def blow(
+    storm: Storm, resident: Resident, ledger: Ledger, postgres: EmbeddedPostgres, seed: int
+) -> Counter[str]:
+    """One storm to its end, disturbed all the while."""
+
+    def restart() -> None:
+        postgres._run("pg_ctl", "restart", "-w", "-m", "immediate", "-D", str(postgres._data))
+
+    seen: Counter[str] = Counter()
+    chance = Random(seed)  # noqa: S311
+    over = threading.Event()
+    with storm:
+        for name in disturbances(resident, ledger, restart, seed):
+            seen[name] += 1
+            over.wait(chance.uniform(0.2, 1.5))
+            if not storm._thread.is_alive():
+                break
+        storm.join(600)
+    return seen
+
+
+def report(found: Findings, seen: Counter[str], calm: list[float]) -> int:
+    """Prints what came of it; returns the exit status."""
+    for name, count in sorted(seen.items()):
+        print(f"{name:<34} {count:>8}")
+    print(f"{'changes':<34} {found.changes:>8,}")
+    print(f"{'lost, doubled, merged or misplaced':<34} {len(found.missing):>8}")
+    print(f"{'outside their interval':<34} {len(found.early):>8}")
+    median = statistics.median(calm)
+    print(f"{'lag at 50 a second, median':<34} {median * 1000:>5.0f} ms")
+    print(
+        f"{'  99 of 100 are shorter than':<34} {statistics.quantiles(calm, n=100)[98] * 1000:>5.0f} ms"
+    )
+    for one in (*found.missing[:20], *found.early[:20]):
+        print(one)
+    return int(not found.are_none or median > LONGEST_LAG)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.proofs.storm", description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--changes", type=int, default=20_000)
+    parser.add_argument("--rate", type=float, default=150)
+    given = parser.parse_args()
+    print(f"seed {given.seed}")
+    with tempfile.TemporaryDirectory() as name, ApiServer(token="storm") as server:
+        folder = Path(name)
+        folder.chmod(0o755)
+        postgres = EmbeddedPostgres(folder / "postgres")
+        with postgres.running() as url:
+            ledger = Ledger(url)
+            resident = Resident(server, url, folder)
+            seen: Counter[str] = Counter()
+            truth = Truth()
+            first = Storm(server.tenants, given.seed, TENANTS, 50, changes=CALM, linger=500, most_weak=5)
+            first.fill()
+            resident.start()
+            wait_until(lambda: _began(ledger))
+            server.watches.wait_for(1)
+            with first:
+                first.join(600)
+            settle(resident, ledger)
+            calm = compare(first.truth, ledger).lags
+            truth.add(first.truth.changes)
+            number = 0
+            while len(truth) < given.changes:
+                number += 1
+                storm = Storm(
+                    *(server.tenants, given.seed + number, TENANTS, given.rate),
+                    changes=AT_ONCE,
+                    linger=500,
+                    most_weak=5,
+                    prefix=f"storm{number}-",
+                )
+                storm.fill()
+                settle(resident, ledger)
+                seen += blow(storm, resident, ledger, postgres, given.seed + number)
+                settle(resident, ledger)
+                truth.add(storm.truth.changes)
+                server.stop()
+                server.start()
+                seen["API server restarted"] += 1
+                settle(resident, ledger)
+                server.watches.wait_for(1)
+            found = compare(truth, ledger)
+            if not found.are_none:
+                print(resident.logs[-20_000:], file=sys.stderr)
+            resident.end()
+            status, findings = verified(url)
+            print(findings, end="")
+    return report(found, seen, calm) or status
+
+
+def _began(ledger: Ledger) -> bool:
+    try:
+        return ledger.position() > 0
+    except psycopg.Error:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())

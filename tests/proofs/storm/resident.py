@@ -1,0 +1,235 @@
+"""`reconciler loop --watch` as a process in a storm, and its ledger against the truth."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.apiserver import ApiServer
+from tests.proofs.storm.truth import Change, Subject, Truth
+
+NOT_OF_THE_STORM = "settled-"
+"""How the names of tenants begin that only tell how far the ledger has come."""
+
+_ROWS = """
+SELECT * FROM (
+SELECT l.tenant_name, l.tenant_uid, 'created', NULL::text, l.created_at, l.created_not_before, 0, p.resource_version, p.written_at
+FROM tenant_billing_lifecycle l JOIN reconciler_passes p ON p.id = l.created_pass_id
+UNION ALL
+SELECT l.tenant_name, l.tenant_uid, 'deleted', NULL, l.deleted_at, l.deleted_not_before, 1, p.resource_version, p.written_at
+FROM tenant_billing_lifecycle l JOIN reconciler_passes p ON p.id = l.deleted_pass_id
+UNION ALL
+SELECT e.tenant_name, e.tenant_uid, e.event_kind, e.skill_id, e.occurred_at, e.not_before, e.ordinal, p.resource_version, p.written_at
+FROM tenant_skill_events e JOIN reconciler_passes p ON p.id = e.pass_id
+UNION ALL
+SELECT e.tenant_name, e.tenant_uid, e.event_kind, NULL, e.occurred_at, e.not_before, e.ordinal, p.resource_version, p.written_at
+FROM tenant_suspension_events e JOIN reconciler_passes p ON p.id = e.pass_id
+
+) AS r (tenant_name, tenant_uid, kind, skill, at, not_before, ordinal, version, written_at)
+WHERE tenant_name NOT LIKE 'settled-%'
+ORDER BY ordinal
+"""  # noqa: E501
+
+
+@dataclass(frozen=True)
+class Written:
+    """One row of the ledger, and the pass that wrote it."""
+
+    kind: str
+    occurred_at: datetime
+    not_before: datetime
+    revision: int
+    written_at: datetime
+
+
+@dataclass
+class Resident:
+    """The loop as a process, which may be ended and started again."""
+
+    server: ApiServer
+    database_url: str
+    folder: Path
+    interval: str = "10s"
+    process: "subprocess.Popen[bytes] | None" = None
+    starts: int = 0
+
+    def start(self) -> None:
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("RECONCILER_")}
+        self.starts += 1
+        with (self.folder / f"loop-{self.starts}.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "reconciler", "loop", "--watch", "--health-port", "0"),
+                    *("--interval", self.interval, "--connect-timeout", "2s", "--stop-timeout", "5s"),
+                    *("--brake-floor", "100000", "--brake-percent", "100"),
+                ],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                cwd=self.folder,
+                env={
+                    **kept,
+                    "KUBECONFIG": str(self.server.kubeconfig(self.folder / "kubeconfig")),
+                    "RECONCILER_DATABASE_URL": self.database_url,
+                },
+            )
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(20)
+        finally:
+            self.process.kill()
+
+    @property
+    def logs(self) -> str:
+        return "".join(file.read_text() for file in sorted(self.folder.glob("loop-*.log")))
+
+
+@dataclass
+class Ledger:
+    """What was written so far. It connects anew whenever it looks: the server may have restarted."""
+
+    url: str
+
+    def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def by_subject(self) -> dict[str, dict[Subject, list[Written]]]:
+        found: dict[str, dict[Subject, list[Written]]] = defaultdict(lambda: defaultdict(list))
+        for _, uid, kind, skill, occurred_at, not_before, _, version, written_at in self.ask(_ROWS):
+            what = "life" if kind in ("created", "deleted") else "skill" if skill else "suspension"
+            row = Written(kind, occurred_at, not_before, int(version), written_at)
+            found[uid][Subject(what, skill)].append(row)
+        return {uid: dict(subjects) for uid, subjects in found.items()}
+
+    def position(self) -> int:
+        rows = self.ask("SELECT resource_version FROM reconciler_passes ORDER BY id DESC LIMIT 1")
+        return int(rows[0][0]) if rows else 0
+
+
+@dataclass
+class Findings:
+    """How the ledger differs from the truth, and how long it took."""
+
+    changes: int = 0
+    missing: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+    """Rows whose interval does not hold the truth."""
+    lags: list[float] = field(default_factory=list)
+    """Seconds from a change to the writing of its row, of those that were watched."""
+
+    @property
+    def are_none(self) -> bool:
+        return not (self.missing or self.early)
+
+
+def compare(truth: Truth, ledger: Ledger) -> Findings:
+    """Every change exactly once, in its order, within its interval; and nothing else."""
+    found = Findings(changes=len(truth))
+    rows, changes = ledger.by_subject(), truth.by_subject()
+    for uid in sorted(rows.keys() | changes.keys()):
+        ours, theirs = rows.get(uid, {}), changes.get(uid, {})
+        for subject in sorted(ours.keys() | theirs.keys(), key=str):
+            written, true = ours.get(subject, []), theirs.get(subject, [])
+            if [row.kind for row in written] != [change.kind.value for change in true]:
+                found.missing.append(f"{uid} {subject}: {_kinds(written)} instead of {_kinds(true)}")
+                continue
+            for row, change in zip(written, true, strict=True):
+                if not _holds(row, change):
+                    found.early.append(f"{uid} {subject}: {row} for {change}")
+                if row.revision == change.revision:
+                    found.lags.append((row.written_at - change.began).total_seconds())
+    return found
+
+
+def _holds(row: Written, change: Change) -> bool:
+    """`not_before` <= the true time <= `occurred_at`, to the second that Kubernetes keeps."""
+    if change.kind.value == "enabled" and row.occurred_at == row.not_before:
+        return True  # at first sight, where it is the creation by rule
+    return (
+        row.not_before.replace(microsecond=0) <= change.done
+        and change.began.replace(microsecond=0) <= row.occurred_at
+    )
+
+
+def _kinds(rows: list[Written] | list[Change]) -> str:
+    return ", ".join(f"{row.kind}@{row.revision}" for row in rows) or "nothing"
+
+
+def verified(database_url: str) -> tuple[int, str]:
+    """The exit status of `reconciler verify --deep` on the ledger by itself, and what it found."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "reconciler", "verify", "--ledger-only", "--deep"),
+            *("--database-url", database_url),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout if done.returncode else ""
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.05)
+
+
+def disturbances(
+    resident: Resident, ledger: Ledger, restart_postgres: Callable[[], None] | None, seed: int
+) -> Iterator[str]:
+    """One disturbance after the other, by chance; each is over when its name is told."""
+    chance = random.Random(seed)  # noqa: S311
+    watches = resident.server.watches
+    while True:
+        match chance.choice(["cut", "reset", "line", "kill", "term", "backends", "postgres", "slow"]):
+            case "cut":
+                watches.cut()
+                yield "stream cut"
+            case "reset":
+                watches.cut(reset=True)
+                yield "stream reset"
+            case "line":
+                watches.cut(mid_line=True)
+                yield "stream cut in a line"
+            case "kill":
+                resident.end(signal.SIGKILL)
+                time.sleep(chance.uniform(0, 1))
+                resident.start()
+                yield "reconciler killed"
+            case "term":
+                resident.end()
+                time.sleep(chance.uniform(0, 1))
+                resident.start()
+                yield "reconciler restarted"
+            case "backends":
+                ledger.ask(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'reconciler' AND datname = current_database()"
+                )
+                yield "database connections ended"
+            case "postgres" if restart_postgres is not None:
+                restart_postgres()
+                yield "database restarted"
+            case "slow":
+                watches.delay = chance.uniform(0, 0.5)
+                time.sleep(0.5)
+                watches.delay = 0.0
+                yield "stream slow"
+            case _:
+                continue
