@@ -1,1 +1,1 @@
-INSERT INTO reconciler_schema (version) VALUES (2) ON CONFLICT (version) DO NOTHING;
+INSERT INTO reconciler_schema (version) VALUES (3) ON CONFLICT (version) DO NOTHING;

@@ -42,7 +42,7 @@ GROUP BY tenant_name, skill_id, event_kind
 ORDER BY tenant_name, skill_id
 """
 
-VERSION: Final = 2
+VERSION: Final = 3
 """The version that this program works with; `schema/99-version.sql` writes it."""
 
 

@@ -174,10 +174,10 @@ def test_a_schema_of_version_1_is_brought_up_to_date_by_the_next_pass(
     done = command("run", "--snapshot", SECOND)
 
     assert done.status == 0, done.err
-    assert "version 2" in done.err
+    assert "version 3" in done.err
     assert shape() == before
     versions = ledger.execute("SELECT version FROM reconciler_schema ORDER BY 1").fetchall()
-    assert versions == [(1,), (2,)]
+    assert versions == [(1,), (3,)]
     usage = command("usage", "--month", "2026-11", "--output", "json")
     assert usage.report["lastPass"] == 2
 
