@@ -12,12 +12,12 @@ HOUSE = Path(__file__).parents[1] / "reconciler"
 
 THE_ONE_FILE_THAT_KNOWS = {
     "apscheduler": {"reconciler.modes.schedule"},
-    "kubernetes": {"reconciler.sources.cluster"},
+    "kubernetes": {"reconciler.sources.connection"},
     "prometheus_client": {"reconciler.health"},
     "psycopg": {"reconciler.ledger.postgres"},
     "pydantic": {"reconciler.settings"},
     "pydantic_settings": {"reconciler.settings"},
-    "urllib3": {"reconciler.sources.cluster"},
+    "urllib3": {"reconciler.sources.connection"},
     "yaml": {"reconciler.sources.files"},
 }
 

@@ -8,7 +8,8 @@ from reconciler.core.reading import Dialect
 from reconciler.embedded import EmbeddedPostgres
 from reconciler.ledger.postgres import Database
 from reconciler.settings import Settings
-from reconciler.sources.cluster import ClusterSettings, ClusterSource
+from reconciler.sources.cluster import ClusterSource
+from reconciler.sources.cluster_settings import ClusterSettings
 
 
 @contextmanager

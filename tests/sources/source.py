@@ -13,7 +13,8 @@ from reconciler.core.plan import plan
 from reconciler.core.reading import Dialect
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import ReconcilerError, SnapshotError
-from reconciler.sources.cluster import ClusterSettings, ClusterSource
+from reconciler.sources.cluster import ClusterSource
+from reconciler.sources.cluster_settings import ClusterSettings
 from tests.apiserver import LATEST, ApiServer, Request, read_token
 
 TOKEN = "token-of-the-reconciler"

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 PHASES: Final = {
     "reconciler.commands.execute": "everything else",
-    "reconciler.sources.cluster._Client.__init__": "import kubernetes, read kubeconfig",
-    "reconciler.sources.cluster._Client._get": "receive the answers",
-    "reconciler.sources.cluster._Client._request": "send the requests, receive the heads",
+    "reconciler.sources.connection.Connection.__init__": "import kubernetes, read kubeconfig",
+    "reconciler.sources.api.Api._get": "receive the answers",
+    "reconciler.sources.connection.Connection.get": "send the requests, receive the heads",
     "zlib.decompress": "inflate the pages",
-    "reconciler.sources.cluster.read_page": "find the tenants in the pages",
+    "reconciler.sources.api.read_page": "find the tenants in the pages",
     "reconciler.sources.cluster.read_tenants": "read the tenants",
     "reconciler.ledger.postgres.Database._connected": "connect to Postgres",
     "reconciler.ledger.postgres_ledger.known_state": "read the known state",

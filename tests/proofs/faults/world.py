@@ -23,7 +23,8 @@ from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
 from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.passes import Source, run_pass
-from reconciler.sources.cluster import ClusterSettings, ClusterSource
+from reconciler.sources.cluster import ClusterSource
+from reconciler.sources.cluster_settings import ClusterSettings
 from tests.proofs.faults.facts import Facts, facts
 from tests.proofs.faults.history import Clock, Cluster, History
 from tests.proofs.faults.proxy import Proxy

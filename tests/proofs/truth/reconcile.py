@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from reconciler.core.plan import Kind, Plan, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Snapshot
-from reconciler.sources import cluster as source
+from reconciler.sources import server_clock
 from tests.outcome import outcome
 from tests.proofs.truth.cluster import API_VERSION, EPOCH, HOUR, KIND, MINUTE, SECOND, Write
 
@@ -134,7 +134,7 @@ class Look(NamedTuple):
 
 def looks(rng: Random, begin: int, end: int, minutes: int) -> Iterator[Look]:
     """The lists of the passes that do not fail, the last one after the end."""
-    logging.getLogger(source.__name__).setLevel(logging.ERROR)
+    logging.getLogger(server_clock.__name__).setLevel(logging.ERROR)
     clock = Clock.some(rng, begin)
     due = begin + rng.choice((0, 0, 0, rng.randrange(HOUR)))
     failing = 0
@@ -148,7 +148,7 @@ def looks(rng: Random, begin: int, end: int, minutes: int) -> Iterator[Look]:
 def _look(rng: Random, clock: Clock, asked: int) -> Look:
     slowness = rng.choice((10_000, 10_000, 50_000, 400_000, 5_000_000))
     looked, dated, arrived = (asked + part for part in sorted(rng.randrange(1, slowness) for _ in "123"))
-    asked_at, observed_at = source._on_server_clock(
+    asked_at, observed_at = server_clock.on_server_clock(
         time(clock(asked)), time(clock(arrived)), time(dated - dated % SECOND)
     )
     return Look(

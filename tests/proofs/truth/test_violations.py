@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from msgspec.json import encode
 
-from reconciler.sources.cluster import _on_server_clock
+from reconciler.sources.server_clock import on_server_clock
 from tests.proofs.truth.cluster import API_VERSION, KIND
 from tests.proofs.truth.reconcile import EVIDENCE, Reconciler, Row, micros, rows
 from tests.proofs.truth.recorded import Replica
@@ -42,6 +42,6 @@ def test_a_suspension_is_not_dated_by_the_suspendedat_of_the_one_before() -> Non
 def test_the_interval_holds_while_the_clocks_are_less_than_two_seconds_apart(ahead: float) -> None:
     asked, looked, answered = at("10:00:00.300"), at("10:00:00.320"), at("10:00:00.340")
     ours = timedelta(seconds=ahead)
-    since, until = _on_server_clock(asked + ours, answered + ours, at("10:00:00"))
+    since, until = on_server_clock(asked + ours, answered + ours, at("10:00:00"))
     assert since <= asked
     assert looked <= until
