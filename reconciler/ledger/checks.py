@@ -13,7 +13,9 @@ from msgspec.structs import replace
 from reconciler.core.tenant import Lifecycle
 from reconciler.core.verify import Checked, Digests, Finding, Rebuilt, RowName
 from reconciler.ledger.postgres import Transaction
+from reconciler.ledger.queries import load
 
+_SQL: Final = load("checks")
 _FOLDER: Final = resources.files("reconciler") / "ledger" / "rules"
 
 _EVENTS: Final = (
@@ -34,30 +36,6 @@ _EVENTS: Final = (
 )
 """What is filled in for each of the two tables."""
 
-_REBUILT: Final = """
-SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
-       d.skills, d.suspended, d.changed_at,
-       s.lifecycle_id, s.skills, s.suspended, s.changed_at, s.read_at, s.held,
-       CASE WHEN l.created_time_source = 'creation'
-                 AND NOT EXISTS (SELECT FROM reconciler_rebindings r WHERE r.lifecycle_id = l.id)
-            THEN l.created_observed_at END,
-       l.created_pass_id IS NULL
-FROM reconciler_derived_state() d
-JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
-LEFT JOIN reconciler_state s ON s.lifecycle_id = d.lifecycle_id
-"""
-
-_CHECKED: Final = """
-SELECT (SELECT count(*) FROM tenant_billing_lifecycle), (SELECT count(*) FROM tenant_skill_events),
-       (SELECT count(*) FROM tenant_suspension_events), (SELECT count(*) FROM reconciler_passes)
-"""
-
-_SEALED: Final = """
-SELECT count(d.pass_id), count(*) - count(d.pass_id), max(d.pass_id),
-       (SELECT encode(digest, 'hex') FROM reconciler_digests ORDER BY pass_id DESC LIMIT 1)
-FROM reconciler_passes p LEFT JOIN reconciler_digests d ON d.pass_id = p.id
-"""
-
 
 def prepare(transaction: Transaction) -> None:
     """Room for sorting, and plans for all rows instead of the first few; until the transaction ends."""
@@ -68,12 +46,12 @@ def prepare(transaction: Transaction) -> None:
 
 def checked(transaction: Transaction) -> Checked:
     """How much there is."""
-    return Checked(*transaction.rows(_CHECKED)[0])
+    return Checked(*transaction.rows(_SQL["checked"])[0])
 
 
 def rebuilt(transaction: Transaction) -> Iterator[Rebuilt]:
     """The live lifecycles as their events tell them."""
-    for row in transaction.portions(_REBUILT):
+    for row in transaction.portions(_SQL["rebuilt"]):
         id_, uid, name, org, created_at, skills, suspended, changed_at, *rest = row
         state_of, its_skills, its_suspension, its_change, read_at, held, seen_at, is_adopted = rest
         told = Lifecycle(
@@ -112,7 +90,7 @@ def altered(transaction: Transaction) -> Iterator[Finding]:
 
 def digests(transaction: Transaction) -> Digests:
     """How far the chain of digests goes."""
-    return Digests(*transaction.rows(_SEALED)[0])
+    return Digests(*transaction.rows(_SQL["digests"])[0])
 
 
 def _statement(name: str) -> str:

@@ -12,8 +12,8 @@ from reconciler.errors import LedgerError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.state_reader import (
-    LAST,
     gone,
+    is_current,
     known_state,
     last_age,
     last_pass,
@@ -96,7 +96,10 @@ class PostgresLedger:
         try:
             with self._database.transaction(waits_for_disk=self.waits_for_disk) as transaction:
                 transaction.lock(_waiting)
-                opened = _Open(transaction, kept if _is_current(kept, transaction) else None)
+                if kept is not None and not (kept.last_pass and is_current(transaction, kept.last_pass)):
+                    # Somebody else has written since.
+                    kept = None
+                opened = _Open(transaction, kept)
                 yield opened
         except CommitUnknown as error:
             pass_id = opened.pass_id if opened else None
@@ -115,13 +118,6 @@ class PostgresLedger:
                 f"{error}; whether pass {pass_id} was written is not known. Look for it in "
                 "reconciler_passes; running again is safe either way"
             ) from error
-
-
-def _is_current(kept: StateCache | None, transaction: Transaction) -> bool:
-    """Whether nobody else has written since."""
-    if kept is None or kept.last_pass is None:
-        return False
-    return transaction.rows(LAST) == [(kept.last_pass.id, kept.last_pass.observed_at)]
 
 
 def _waiting() -> None:

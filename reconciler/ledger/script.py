@@ -7,9 +7,9 @@ from typing import Any, Final
 from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.tenant import KnownState
 from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.queries import load
 from reconciler.ledger.schema import statements
 from reconciler.ledger.writer import (
-    REOPEN,
     SWITCHED_ON,
     Numbers,
     Table,
@@ -27,7 +27,8 @@ from reconciler.ledger.writer import (
     suspension_events,
 )
 
-_THIS_PASS: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
+_SQL: Final = load("writer")
+_PASS_ID: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
 
 
 class _Expression(str):
@@ -52,11 +53,11 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
         "END IF; END $$;"
     )
     yield from _inserts(pass_record(plan))
-    numbers = Numbers(_Expression(_THIS_PASS), _lifecycle_id, _previous_id, _ordinal)
+    numbers = Numbers(_Expression(_PASS_ID), _lifecycle_id, _previous_id, _ordinal)
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         yield from _inserts(record)
     for _, id_ in reopenings(plan, numbers).rows:
-        yield f"{' '.join(REOPEN.split()).replace('ANY(%s)', f'ANY(ARRAY[{id_}])')};"
+        yield f"{' '.join(_SQL['reopen'].split()).replace('ANY(%s)', f'ANY(ARRAY[{id_}])')};"
     for id_, uid in recognised(plan, numbers):
         cluster = _literal(plan.snapshot.cluster_uid, "text")
         yield (
@@ -70,7 +71,7 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
             f"deleted_not_before = {_literal(not_before, 'timestamptz')}, "
             f"deleted_time_source = {_literal(source, 'text')}, "
             f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
-            f"deleted_pass_id = {_THIS_PASS} WHERE id = {id_};"
+            f"deleted_pass_id = {_PASS_ID} WHERE id = {id_};"
         )
     for id_ in outdated(plan, numbers):
         yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"
@@ -83,7 +84,7 @@ def _last(known: KnownState) -> str:
     if known.last_pass is None:
         return "NULL"
     # One that is only planned is one that this session has just written.
-    id_ = _THIS_PASS if known.last_pass.id is None else _literal(known.last_pass.id, "bigint")
+    id_ = _PASS_ID if known.last_pass.id is None else _literal(known.last_pass.id, "bigint")
     return f"ROW({id_}::bigint, {_literal(known.last_pass.observed_at, 'timestamptz')})"
 
 
@@ -119,7 +120,7 @@ def _previous_id(change: Change) -> Any:
     uid = _literal(change.lifecycle.uid, "text")
     return _Expression(
         f"(SELECT id FROM tenant_billing_lifecycle WHERE tenant_uid = {uid} "
-        f"AND deleted_pass_id = {_THIS_PASS})"
+        f"AND deleted_pass_id = {_PASS_ID})"
     )
 
 

@@ -14,6 +14,9 @@ from reconciler import __version__
 from reconciler.core.plan import Change, Kind, Plan, Row
 from reconciler.core.state_cache import Written
 from reconciler.ledger.postgres import Transaction
+from reconciler.ledger.queries import load
+
+_SQL: Final = load("writer")
 
 SWITCHED_ON: Final = (Kind.ENABLED, Kind.SUSPENDED)
 
@@ -249,48 +252,6 @@ def _when(plan: Plan, numbers: Numbers, row: Row) -> tuple[Any, ...]:
     )
 
 
-_NEW_IDS = """
-SELECT nextval(pg_get_serial_sequence('tenant_billing_lifecycle', 'id')) FROM generate_series(1, %s)
-"""
-
-_LAST_ORDINALS = """
-SELECT lifecycle_id, skill_id, ordinal
-FROM unnest(%s::bigint[], %s::text[]) AS subject (lifecycle_id, skill_id)
-CROSS JOIN LATERAL (
-    (SELECT ordinal FROM tenant_skill_events e
-     WHERE subject.skill_id IS NOT NULL AND e.lifecycle_id = subject.lifecycle_id
-       AND e.skill_key = reconciler_skill_key(subject.skill_id) AND e.ordinal IS NOT NULL
-     ORDER BY e.ordinal DESC LIMIT 1)
-    UNION ALL
-    (SELECT ordinal FROM tenant_suspension_events e
-     WHERE subject.skill_id IS NULL AND e.lifecycle_id = subject.lifecycle_id AND e.ordinal IS NOT NULL
-     ORDER BY e.ordinal DESC LIMIT 1)
-) AS last
-"""
-
-_END = """
-UPDATE tenant_billing_lifecycle l
-SET deleted_at = e.at, deleted_not_before = e.not_before, deleted_time_source = e.source,
-    deleted_observed_at = e.observed_at, deleted_pass_id = %s
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::timestamptz[], %s::text[], %s::timestamptz[])
-     AS e (id, at, not_before, source, observed_at)
-WHERE l.id = e.id
-"""
-
-REOPEN: Final = """
-UPDATE tenant_billing_lifecycle
-SET deleted_at = NULL, deleted_not_before = NULL, deleted_time_source = NULL,
-    deleted_observed_at = NULL, deleted_pass_id = NULL
-WHERE id = ANY(%s)
-"""
-
-_RECOGNISE = """
-UPDATE tenant_billing_lifecycle l SET tenant_uid = r.uid, cluster_uid = coalesce(%s, l.cluster_uid)
-FROM unnest(%s::bigint[], %s::text[]) AS r (id, uid)
-WHERE l.id = r.id AND l.tenant_uid IS DISTINCT FROM r.uid
-"""
-
-
 _MANY: Final = 500
 
 
@@ -303,8 +264,8 @@ def write(transaction: Transaction, plan: Plan) -> Written:
     switched = _switched(plan)
     ((pass_id,),), ids, last = transaction.answers(
         (f"INSERT INTO {record.name} ({columns}) VALUES ({values}) RETURNING id", next(record.rows)),
-        (_NEW_IDS, [len(begun)]) if begun else None,
-        (_LAST_ORDINALS, switched) if switched[0] else None,
+        (_SQL["new_ids"], [len(begun)]) if begun else None,
+        (_SQL["last_ordinals"], switched) if switched[0] else None,
     )
     new_ids = {uid: id_ for uid, (id_,) in zip(begun, ids, strict=True)}
     ordinals = {(id_, skill): number for id_, skill, number in last}
@@ -313,15 +274,15 @@ def write(transaction: Transaction, plan: Plan) -> Written:
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         _copy(transaction, record)
     if reopened := [id_ for _, id_ in reopenings(plan, numbers).rows]:
-        transaction.execute(REOPEN, reopened)
+        transaction.execute(_SQL["reopen"], reopened)
     if known_now := list(recognised(plan, numbers)):
         uids = map(list, zip(*known_now, strict=True))
-        transaction.execute(_RECOGNISE, plan.snapshot.cluster_uid, *uids)
+        transaction.execute(_SQL["recognise"], plan.snapshot.cluster_uid, *uids)
     # A predecessor ends before its successor takes the name.
     if ends := list(ended(plan, numbers)):
-        transaction.execute(_END, pass_id, *map(list, zip(*ends, strict=True)))
+        transaction.execute(_SQL["end"], pass_id, *map(list, zip(*ends, strict=True)))
     if old := list(outdated(plan, numbers)):
-        transaction.execute("DELETE FROM reconciler_state WHERE lifecycle_id = ANY(%s)", old)
+        transaction.execute(_SQL["forget_state"], old)
     for make in (lifecycles, moves, skill_events, suspension_events, state):
         _copy(transaction, make(plan, numbers))
     if len(plan.changes) > _MANY:
@@ -355,7 +316,7 @@ def _numbers(
 
 def was_written(transaction: Transaction, pass_id: int) -> bool:
     """Whether the pass is in the ledger, where the answer to its commit was lost."""
-    return bool(transaction.rows("SELECT FROM reconciler_passes WHERE id = %s", pass_id))
+    return bool(transaction.rows(_SQL["was_written"], pass_id))
 
 
 def _switched(plan: Plan) -> tuple[list[int | None], list[str | None]]:
