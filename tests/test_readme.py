@@ -1,4 +1,4 @@
-"""What a user can say to the program stands in the README, and what stands there can be said."""
+"""The pages of documentation agree with the program: commands, flags, settings, statuses, examples."""
 
 import argparse
 import re
@@ -17,10 +17,30 @@ from tests.command_line.snapshots import apply
 from tests.conftest import SAMPLES, Command
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, REFERENCE, LEDGER, WALK_THROUGH = (
+    "README.md",
+    "reconciler/README.md",
+    "schema/README.md",
+    "k8s/samples/README.md",
+)
+OTHERS = ("k8s/README.md", "k8s/SCALE.md", "tests/README.md", "tests/proofs/bench/README.md")
+PAGES = (README, REFERENCE, LEDGER, WALK_THROUGH, *OTHERS)
+MOST_LINES = 300
+"""Of the README. What is longer goes to the page of its subject."""
 
 EVERY_PROGRAM_HAS = {"-h", "--help", "--version"}
-OF_OTHER_PROGRAMS = {"--measure", "--show-managed-fields"}
+OF_OTHER_PROGRAMS = {
+    *("--measure", "--profile", "--show-managed-fields"),
+    *(
+        "--build-arg",
+        "--from-literal",
+        "--ignore-not-found",
+        "--pod-running-timeout",
+        "--prefix",
+        "--push",
+    ),
+    *("--from", "--local", "--patch", "--type"),
+}
 
 
 def parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
@@ -46,18 +66,24 @@ FLAGS = sorted(
 )
 
 
-def section(title: str) -> str:
+def text(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def section(page: str, title: str) -> str:
     """The text below a heading, up to the next one of any level."""
-    _, found, below = README.partition(f"# {title}\n")
-    assert found, f"the README has no section {title}"
+    _, found, below = text(page).partition(f"# {title}\n")
+    assert found, f"{page} has no section {title}"
     return re.split(r"^#+ ", below, maxsplit=1, flags=re.MULTILINE)[0]
 
 
-def table(title: str) -> list[list[str]]:
-    """The cells of that section's last table, without its head."""
-    rows = [line.strip("|").split(" | ") for line in section(title).splitlines() if line.startswith("|")]
-    head = max(position for position, row in enumerate(rows) if set("".join(row)) <= set("-|: "))
-    return [[cell.strip() for cell in row] for row in rows[head + 1 :]]
+def tables(page: str, title: str) -> list[list[list[str]]]:
+    """The cells of that section's tables, without their heads."""
+    found = re.findall(r"^\|.*\|\n\|[-|: ]+\|\n((?:\|.*\|\n)*)", section(page, title), re.MULTILINE)
+    return [
+        [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows.splitlines()]
+        for rows in found
+    ]
 
 
 def statuses() -> set[int]:
@@ -76,11 +102,12 @@ def statuses() -> set[int]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_table_of_commands(command: str) -> None:
-    assert re.search(rf"^\| `{command}\b", section("Commands"), re.MULTILINE)
+    assert re.search(rf"^\| `{command}\b", section(README, "Commands"), re.MULTILINE)
 
 
-def test_every_command_in_the_readme_exists() -> None:
-    said = set(re.findall(r"\breconciler ((?:[a-z]+ ?)+)", "\n".join(in_code())))
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_on_a_page_exists(page: str) -> None:
+    said = set(re.findall(r"(?<![\w/-])reconciler ((?:[a-z]+ ?)+)", "\n".join(in_code(page))))
     for words in said:
         first, *rest = words.split()
         assert f"reconciler {first}" in PARSERS, words
@@ -89,19 +116,20 @@ def test_every_command_in_the_readme_exists() -> None:
 
 
 @pytest.mark.parametrize("flag", FLAGS)
-def test_every_flag_stands_in_the_readme(flag: str) -> None:
-    assert re.search(rf"`(?:[^`\n]* )?{flag}\b(?!-)[^`\n]*`", README)
+def test_every_flag_is_on_the_page_of_flags(flag: str) -> None:
+    assert re.search(rf"`(?:[^`\n]* )?{flag}\b(?!-)[^`\n]*`", text(REFERENCE))
 
 
-def test_every_flag_in_the_readme_exists() -> None:
-    said = {flag for code in in_code() for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)}
+@pytest.mark.parametrize("page", PAGES)
+def test_every_flag_on_a_page_exists(page: str) -> None:
+    said = {flag for code in in_code(page) for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", code)}
     assert said <= {*FLAGS, *EVERY_PROGRAM_HAS, *OF_OTHER_PROGRAMS}
 
 
-def in_code() -> list[str]:
-    """What stands in back quotes, and each line of a block of code for the shell."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-    prose = re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL)
+def in_code(page: str) -> list[str]:
+    """What is in back quotes, and each line of a block of code for the shell."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text(page), flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", text(page), flags=re.MULTILINE | re.DOTALL)
     lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
     return [*re.findall(r"`([^`\n]+)`", prose), *lines]
 
@@ -110,30 +138,40 @@ def test_the_settings_are_exactly_those_of_the_program() -> None:
     def quoted(text: str | None) -> str:
         return "" if text is None else f"`{text}`"
 
-    assert [row[:3] for row in table("Settings")] == [
+    (listed,) = tables(REFERENCE, "Settings")
+    assert [row[:3] for row in listed] == [
         [quoted(options.flag(one)), quoted(options.variable(one)), quoted(one.default)]
         for one in options.ALL
     ]
 
 
 def test_every_exit_status_stands_in_the_readme_and_in_help() -> None:
-    in_the_readme = {int(row[0]) for row in table("Exit status")}
+    (listed,) = tables(README, "Exit status")
+    in_the_readme = {int(row[0]) for row in listed}
     assert statuses() <= in_the_readme
     in_help = {int(status) for status in re.findall(r"^  (\d+)\b", cli.EXIT_STATUSES, re.MULTILINE)}
     assert in_help | {commands.INTERRUPTED} == in_the_readme
 
 
 def test_the_rules_of_a_ledger_are_those_that_verify_knows() -> None:
-    assert table("The rules of a ledger") == [
-        [f"`{rule.name}`", rule.broken, rule.advice] for rule in RULES.values()
+    advice = re.findall(r"^(.+):\n\n\|", section(LEDGER, "The rules of a ledger"), re.MULTILINE)
+    listed = [
+        (rule, broken, then)
+        for then, rows in zip(advice, tables(LEDGER, "The rules of a ledger"), strict=True)
+        for rule, broken in rows
     ]
+    known = [
+        (f"`{rule.name}`", rule.broken, rule.advice[:1].upper() + rule.advice[1:])
+        for rule in RULES.values()
+    ]
+    assert sorted(listed) == sorted(known)
 
 
-def test_the_steps_print_what_stands_below_them(tmp_path: Path) -> None:
+def test_the_steps_of_the_walk_through_print_what_the_page_shows(tmp_path: Path) -> None:
     (tmp_path / "k8s").symlink_to(ROOT / "k8s")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     blocks = r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```)?"
-    steps = re.findall(blocks, section("Step by step"), re.MULTILINE | re.DOTALL)
+    steps = re.findall(blocks, section(WALK_THROUGH, "Walk-through"), re.MULTILINE | re.DOTALL)
     followed = "".join(f"{commands}printf '\\0'\n" for commands, _ in steps)
     ran = Command(tmp_path, ["sh", "-ec"])(followed)
     assert ran.status == 0, ran.err
@@ -145,32 +183,36 @@ def test_the_steps_print_what_stands_below_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["demo", "test"])
-def test_the_two_commands_of_a_newcomer_stand_in_the_readme(target: str) -> None:
-    assert re.search(rf"^make {target}\b", section("Try it"), re.MULTILINE)
+def test_the_readme_names_the_two_commands_of_a_newcomer(target: str) -> None:
+    assert re.search(rf"^make {target}\b", section(README, "Try it"), re.MULTILINE)
 
 
-def test_every_make_target_in_the_readme_exists() -> None:
+def test_the_readme_is_short() -> None:
+    assert len(text(README).splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_target_on_a_page_exists(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    said = {code.split()[1] for code in in_code() if code.startswith("make ")}
-    assert {"demo", "test"} <= said <= targets
+    assert {code.split()[1] for code in in_code(page) if code.startswith("make ")} <= targets
 
 
-def test_the_rollback_in_the_readme_is_the_one_that_drop_runs() -> None:
-    blocks = re.findall(r"^```sql\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+def test_the_rollback_on_the_page_is_the_one_that_drop_runs() -> None:
+    blocks = re.findall(r"^```sql\n(.*?)^```", text(LEDGER), flags=re.MULTILINE | re.DOTALL)
     drop = (ROOT / "schema" / "drop.sql").read_text(encoding="utf-8")
     assert drop == schema.drop_statements()
     assert drop.strip() in [block.strip() for block in blocks]
 
 
 def library_names() -> list[str]:
-    """Every name of ours that the section on the library says in full: `reconciler.passes.run_pass`."""
-    names = re.findall(r"`(reconciler(?:\.\w+)+)", section("As a library"))
+    """Every name of ours that the section on the library gives in full: `reconciler.passes.run_pass`."""
+    names = re.findall(r"`(reconciler(?:\.\w+)+)", section(REFERENCE, "As a library"))
     return sorted({*names})
 
 
 @pytest.mark.parametrize("name", library_names())
-def test_what_can_be_imported_as_the_readme_says_is_there_and_documented(name: str) -> None:
+def test_what_can_be_imported_as_the_page_says_is_there_and_documented(name: str) -> None:
     module, _, attribute = name.rpartition(".")
     parent = import_module(module)
     found = getattr(parent, attribute, None) or import_module(name)
@@ -180,19 +222,17 @@ def test_what_can_be_imported_as_the_readme_says_is_there_and_documented(name: s
 def test_the_lines_of_the_library_run_as_they_stand(
     ledger_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (lines,) = re.findall(r"^```python\n(.*?)^```", section("As a library"), re.MULTILINE | re.DOTALL)
+    (lines,) = re.findall(
+        r"^```python\n(.*?)^```", section(REFERENCE, "As a library"), re.MULTILINE | re.DOTALL
+    )
     apply(ledger_url, *sorted(SAMPLES.glob("*.json")))
-    exec(compile(lines, "README.md", "exec"), {"url": ledger_url})  # noqa: S102 - our own
+    exec(compile(lines, REFERENCE, "exec"), {"url": ledger_url})  # noqa: S102 - our own
     assert "320815470900000001 bergbahn-arosa monthly-fee 4 0.00\n" in capsys.readouterr().out
-
-
-PAGES = ("README.md", "k8s/README.md", "k8s/SCALE.md", "tests/README.md", "tests/proofs/bench/README.md")
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_to_a_file_or_a_section_leads_to_one(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+    for file, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text(page)):
         target = (ROOT / page).parent / file if file else ROOT / page
         assert target.exists(), file
         if anchor:
