@@ -7,7 +7,17 @@ What it does not know, a label selector among it, it answers with 501.
 """
 
 from tests.apiserver.documents import RECORDINGS, Json, merged
-from tests.apiserver.faults import FAULTS, cut, drip, edited, error_event, instead, recorded, sent
+from tests.apiserver.faults import (
+    FAULTS,
+    cut,
+    drip,
+    edited,
+    error_event,
+    instead,
+    meanwhile,
+    recorded,
+    sent,
+)
 from tests.apiserver.ownership import Conflict
 from tests.apiserver.server import LATEST, ApiServer, Fault, read_token, token_of
 from tests.apiserver.store import Event, Tenants
@@ -34,6 +44,7 @@ __all__ = [
     "edited",
     "error_event",
     "instead",
+    "meanwhile",
     "merged",
     "read_token",
     "recorded",

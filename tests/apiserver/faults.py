@@ -41,6 +41,17 @@ def edited(edit: Callable[[Json], Json]) -> Fault:
     return fault
 
 
+def meanwhile(happens: Callable[[], object]) -> Fault:
+    """Answer what is right when the request arrives, once this has happened."""
+
+    def fault(server: ApiServer, request: Request) -> Answer:
+        answer = server.answer(request)
+        happens()
+        return answer
+
+    return fault
+
+
 def sent(send: Send, *, chunked: bool | None = None) -> Fault:
     """Answer what is right, and put it on the wire like that."""
     return lambda server, request: replace(server.answer(request), send=send, chunked=chunked)

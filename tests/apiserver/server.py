@@ -83,7 +83,7 @@ class ApiServer:
         self._arrival = threading.Lock()
         self.watches = Watches(self.tenants)
         """Those that are open, and what may happen to them."""
-        self._cached_since = 1
+        self._initializing = 0
         self._listener = Listener(self.respond, self.now)
         self._port = self._listener.server_port
         self._thread: threading.Thread | None = None
@@ -109,13 +109,16 @@ class ApiServer:
         self._kept.bind(("127.0.0.1", self._port))
         self._close()
 
-    def start(self, *, writes: int = 11) -> None:
-        """Start again, at the same port. What a watch can be told of starts anew.
+    def start(self, *, writes: int = 11, initializing: int = 0) -> None:
+        """Start again, at the same port. The watch cache starts anew.
 
         `writes` is what the server writes for itself as it starts, so that a resourceVersion from before
-        is too old at once; eleven as in watch/resource-version-from-before-restart.
+        is too old at once; eleven as in watch/resource-version-from-before-restart. So many first
+        requests for the tenants are answered while the cache is `initializing`: by 429.
         """
-        self._cached_since = self.tenants.write_elsewhere(writes)
+        self.tenants.write_elsewhere(writes)
+        self.watches.cache.restart()
+        self._initializing = initializing
         self._listener = Listener(self.respond, self.now, self._port)
         self._let_the_port_go()
         self._serve()
@@ -278,6 +281,9 @@ class ApiServer:
         return Answer(body=encoded(body | {"groupVersion": f"{self.group}/{version}"}))
 
     def _tenants(self, request: Request, version: str, within: str = "") -> Answer:
+        if self._initializing > 0:
+            self._initializing -= 1
+            return Answer.recorded("errors/storage-initializing-429.json")
         answer = self._watch if self.is_watch(request) else self._list
         return answer(request.query, version, within)
 
@@ -296,7 +302,7 @@ class ApiServer:
             return Answer.recorded("watch/watch-list-match-missing-422.json")
 
         revision, latest = int(asked or "0"), self.tenants.revision
-        oldest = max(self.tenants.compacted, self._cached_since)
+        oldest = self.watches.cache.oldest
         initial: Sequence[Json] | None = None
         if revision == 0 or (as_list and revision <= latest):
             state = self.tenants.at(latest)
@@ -331,6 +337,7 @@ class ApiServer:
         latest = self.tenants.revision
         if revision == LATEST:
             revision = latest
+            self.watches.cache.progress()
         elif revision > latest:
             message = f"Timeout: Too large resource version: {revision}, current: {latest}"
             return Answer.recorded("restored-from-backup/3-continue-504.json", message=message)

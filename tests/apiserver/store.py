@@ -55,7 +55,7 @@ class Tenants:
     revision: int = 1
     """The resourceVersion of a list made now. It may be raised: something else was written."""
     compacted: int = 1
-    """The oldest revision that can still be read."""
+    """The oldest revision that can still be listed."""
     changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
     """Held while a write is made, and notified of it: who waits for a change wakes at once."""
 
@@ -200,7 +200,7 @@ class Tenants:
             return self.revision
 
     def compact(self) -> int:
-        """Forget every state but the latest: what is older is too old from now on."""
+        """Forget every state but the latest: what is older is too old to be listed from now on."""
         with self.changed:
             self.compacted = self.revision
             return self.compacted

@@ -10,7 +10,7 @@ import pytest
 from kubernetes import client
 from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
-from tests.apiserver import FAULTS, ApiServer, drip, edited, instead, merged, recorded, sent
+from tests.apiserver import FAULTS, ApiServer, drip, edited, instead, meanwhile, merged, recorded, sent
 from tests.apiserver.lists import (
     by_name,
     failure,
@@ -150,3 +150,14 @@ def test_a_fault_strikes_where_and_as_often_as_it_is_told(
     server.fail(edited(lambda body: body | {"kind": "Other"}))
     assert statuses(2) == [429, 202]
     assert page(kubernetes)["kind"] == "Other"
+
+
+def test_a_list_can_take_its_time_while_tenants_change(
+    server: ApiServer, kubernetes: client.ApiClient
+) -> None:
+    server.tenants.create("anna", ["mail"])
+    server.fail(meanwhile(lambda: server.tenants.create("bert", ["mail"])))
+    before = page(kubernetes)
+    assert names(before) == ["anna"]
+    assert int(before["metadata"]["resourceVersion"]) == server.tenants.revision - 1
+    assert names(page(kubernetes)) == ["anna", "bert"]

@@ -20,10 +20,12 @@ def test_nothing_happens_and_the_end_comes_without_a_word(server: ApiServer, wat
     assert len(server.watches) == 0
 
 
-def test_a_compacted_resource_version_is_an_error_within_a_200(server: ApiServer, watch: Open) -> None:
+def test_a_resource_version_that_is_gone_is_an_error_within_a_200(
+    server: ApiServer, watch: Open
+) -> None:
     server.tenants.create("anna", ["mail"])
     server.tenants.revision = 278
-    server.tenants.compact()
+    server.watches.cache.restart()
     stream = watch(resource_version="1").end()
     assert stream.error is None
     assert stream.events == recorded_events("watch/resource-version-compacted-error-410.json")
@@ -36,9 +38,49 @@ def test_a_compaction_does_not_disturb_an_open_stream(server: ApiServer, watch: 
     stream = watch()
     server.tenants.create("anna", ["mail"])
     stream.until(1)
-    server.tenants.compact()
+    server.tenants.expire_tokens()
     server.tenants.create("bert", ["mail"])
     assert names(stream.until(2)) == [("ADDED", "anna"), ("ADDED", "bert")]
+
+
+def test_a_compaction_takes_nothing_from_a_watch(server: ApiServer, watch: Open) -> None:
+    for number in range(150):
+        server.tenants.create(f"tenant-{number}", ["mail"])
+    server.tenants.expire_tokens()
+    assert server.tenants.compacted > 151
+    assert len(watch(resource_version="1").until(150)) == 150
+
+
+def test_a_full_buffer_gives_up_what_is_no_longer_fresh(server: ApiServer, watch: Open) -> None:
+    server.watches.cache.fresh = 0
+    for number in range(100):
+        server.tenants.create(f"tenant-{number}", ["mail"])
+    assert len(watch(resource_version="1").until(100)) == 100
+    server.tenants.create("tenant-100", ["mail"])
+    stream = watch(resource_version="1").end()
+    assert stream.events[0]["object"]["message"] == "too old resource version: 1 (2)"
+    assert len(watch(resource_version="2").until(100)) == 100
+
+
+def test_a_full_buffer_keeps_what_is_fresh(server: ApiServer, watch: Open) -> None:
+    for number in range(1000):
+        server.tenants.create(f"tenant-{number}", ["mail"])
+    assert len(watch(resource_version="1").until(1000)) == 1000
+
+
+def test_the_cache_initializes_after_a_restart_and_then_all_before_is_too_old(
+    server: ApiServer, watch: Open
+) -> None:
+    server.tenants.create("anna", ["mail"])
+    before = server.tenants.revision
+    server.stop()
+    server.start(initializing=2)
+    expected = json.dumps(recording("errors/storage-initializing-429.json")["response"]["body"])
+    for asked in ("limit=1", f"watch=true&resourceVersion={before}"):
+        status, headers, body = ask(server, asked)
+        assert (status, headers["Retry-After"], json.loads(body)) == (429, "1", json.loads(expected))
+    stream = watch(resource_version=str(before)).end()
+    assert stream.events[0]["object"]["code"] == 410
 
 
 def test_after_a_mere_restart_what_was_before_is_too_old(server: ApiServer, watch: Open) -> None:

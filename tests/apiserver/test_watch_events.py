@@ -11,6 +11,7 @@ from tests.apiserver import ApiServer
 from tests.apiserver.watches import (
     Open,
     ask,
+    kinds,
     names,
     recorded_events,
     recording,
@@ -42,18 +43,50 @@ def test_what_was_written_before_the_watch_is_told_from_the_log(server: ApiServe
 
 def test_a_bookmark_comes_shortly_before_the_end(server: ApiServer, watch: Open) -> None:
     write_the_three(server.tenants)
-    stream = watch(timeout_seconds=2, allow_watch_bookmarks=True)
+    stream = watch(timeout_seconds=3, allow_watch_bookmarks=True)
     began = time.monotonic()
     write_what_was_watched(server.tenants)
     assert stream.end().events == recorded_events("watch/with-bookmarks.json")
-    assert 0.2 < stream.received[-1] - began < 1.5
-    assert 1.8 < time.monotonic() - began < 3
+    assert 1 < stream.received[-1] - began < 2
+    assert 2.8 < time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize(("seconds", "marks"), [(1, 0), (2, 0), (3, 1), (4, 1)])
+def test_the_last_bookmark_is_due_two_seconds_before_the_end_or_never(
+    server: ApiServer, watch: Open, seconds: int, marks: int
+) -> None:
+    stream = watch(timeout_seconds=seconds, allow_watch_bookmarks=True)
+    server.tenants.write_elsewhere()
+    ask(server, "limit=1")
+    assert kinds(stream.end()) == ["BOOKMARK"] * marks
+
+
+def test_a_bookmark_says_what_a_list_made_the_cache_learn(server: ApiServer, watch: Open) -> None:
+    server.tenants.create("anna", ["mail"])
+    stream = watch(timeout_seconds=3, allow_watch_bookmarks=True)
+    began = time.monotonic()
+    server.tenants.write_elsewhere(7)
+    listed = json.loads(ask(server, "limit=1")[2])["metadata"]["resourceVersion"]
+    server.tenants.write_elsewhere(7)
+    (bookmark,) = stream.until(1)
+    assert bookmark["object"]["metadata"] == {"resourceVersion": listed}
+    assert 1 < stream.received[0] - began < 1.6
+
+
+def test_writes_elsewhere_make_no_bookmark_unless_the_cache_learns_of_them(
+    server: ApiServer, watch: Open
+) -> None:
+    server.watches.bookmark_interval = 0.05
+    stream = watch(timeout_seconds=1, allow_watch_bookmarks=True)
+    server.tenants.write_elsewhere(7)
+    assert stream.end().lines == []
 
 
 def test_bookmarks_come_at_an_interval_where_the_cluster_moves_on(
     server: ApiServer, watch: Open
 ) -> None:
     server.watches.bookmark_interval = 0.05
+    server.watches.cache.progress_every = 0
     quiet = watch(timeout_seconds=1, allow_watch_bookmarks=True).end()
     assert quiet.lines == []
 
@@ -74,7 +107,7 @@ def test_without_a_resource_version_it_starts_with_all_there_is(
     stream = watch(
         resource_version=asked.get("resourceVersion"),
         allow_watch_bookmarks="allowWatchBookmarks" in asked or None,
-        timeout_seconds=2,
+        timeout_seconds=3,
     )
     expected = recorded_events(f"watch/{name}.json")
     stream.until(4 if "allowWatchBookmarks" in asked else 3)

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
+from tests.apiserver.cache import WatchCache
 from tests.apiserver.documents import Json, encoded, load
 from tests.apiserver.store import Tenants
 from tests.apiserver.wire import Connection, Send, chunk
 
-BEFORE_THE_END: Final = 1.5
-"""Seconds before a stream's end when its last bookmark comes; recorded were 1.5 to 1.7."""
+LAST_MARK: Final = 2.0
+"""Seconds before a stream's end when its last bookmark is due; a shorter stream has none."""
+MARK_LATE: Final = 0.4
+"""Seconds after which a bookmark that is due is sent; measured were 0.1 to 0.5."""
 ATTENTION: Final = 0.1
 """Seconds after which a stream sees at the latest that its client has hung up."""
 MOST_AT_ONCE: Final = 100
@@ -71,15 +74,17 @@ class Watches:
     """The open watches of a server.
 
     `bookmark_interval` is the time between two bookmarks, in seconds; a bookmark is sent only to who
-    allows it, and only where the cluster has moved on since the watch began, as a real server does:
-    `Tenants.write_elsewhere` moves it. `delay` holds every event back for so many seconds. While
-    `silent`, nothing at all is sent, yet a stream ends in the ordinary way (watch/etcd-stands-still).
+    allows it, and only where the `cache` has moved on since the watch began, as a real server does.
+    `delay` holds every event back for so many seconds. While `silent`, nothing at all is sent, yet a
+    stream ends in the ordinary way (watch/etcd-stands-still).
     """
 
     def __init__(self, tenants: Tenants) -> None:
         self.bookmark_interval = 60.0
         self.delay = 0.0
         self.silent = False
+        self.cache = WatchCache(tenants)
+        """What a watch can be resumed from, and how far bookmarks go."""
         self._tenants = tenants
         self._changed = tenants.changed
         self._open: set[Watch] = set()
@@ -191,7 +196,7 @@ class Watches:
         if due:
             watch.position = due[-1].revision
         if len(due) == len(events) < MOST_AT_ONCE:
-            watch.position = max(watch.position, self._tenants.revision)
+            watch.position = max(watch.position, self.cache.revision)
         news += [
             (event.kind, watch.at_version(event.resource))
             for event in due
@@ -204,10 +209,10 @@ class Watches:
         return news
 
     def _set_next_mark(self, watch: Watch) -> None:
-        last_mark, now = watch.ends - BEFORE_THE_END, time.monotonic()
+        due, now = watch.ends - LAST_MARK, time.monotonic()
         watch.next_mark = now + self.bookmark_interval
-        if watch.began < last_mark and now < last_mark < watch.next_mark:
-            watch.next_mark = last_mark
+        if watch.began < due and now < due + MARK_LATE < watch.next_mark:
+            watch.next_mark = due + MARK_LATE
 
     def _rest(self, watch: Watch, now: float) -> float:
         """The seconds that a stream waits, if nothing is written before."""
