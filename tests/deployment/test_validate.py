@@ -16,7 +16,7 @@ from tests.deployment import validate
 Document: TypeAlias = dict[str, Any]
 Edit: TypeAlias = Callable[[Document], object]
 
-K8S = Path(validate.__file__).parent
+K8S = Path(__file__).parents[2] / "k8s"
 NAME = {"app.kubernetes.io/name": "reconciler"}
 
 
@@ -250,7 +250,7 @@ def test_what_kubectl_builds_of_ours_is_right_and_a_wrong_one_fails_it_all(
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl, which builds the kustomizations, is not installed")
     folder = tmp_path / "k8s"
-    shutil.copytree(K8S, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    shutil.copytree(K8S, folder)
     monkeypatch.setattr(validate, "HERE", folder)
     monkeypatch.setattr(sys, "argv", ["validate"])
     assert validate.main() == 0, capsys.readouterr().err
