@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check faults histories truth usage storm bench constraints clean
+.PHONY: demo test check check-long faults histories truth usage storm bench constraints clean
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)
@@ -23,11 +23,18 @@ check: $(READY) ## lint, types, manifests, the cost of a pass, the image as far 
 	$(BIN)/python -m tests.deployment.image
 	$(BIN)/python -m tests.proofs.bench --short
 
+check-long: $(READY) ## what takes too long for `make test`: the tests marked long, and every proof for some minutes
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long $(PYTEST)
+	$(BIN)/python -m tests.proofs.truth --changes 60000
+	$(BIN)/python -m tests.proofs.usage --months 3000
+	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 600
+	$(BIN)/python -m tests.proofs.storm --seed 1 --changes 8000
+
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
 	$(BIN)/python -m tests.proofs.faults $(FAULTS)
 
 histories: $(READY) ## thousands of ledgers by random histories, in which verify finds nothing
-	TEST_HISTORIES=$(or $(HISTORIES),4000) $(BIN)/python -m pytest -n 2 tests/ledger/test_verify_healthy.py
+	TEST_HISTORIES=$(or $(HISTORIES),4000) $(BIN)/python -m pytest -n 2 -m "long or not long" tests/ledger/test_verify_healthy.py
 
 truth: $(READY) ## a simulated cluster whose true times are known, against the times in the ledger
 	$(BIN)/python -m tests.proofs.truth $(TRUTH)

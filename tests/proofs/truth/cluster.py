@@ -79,7 +79,7 @@ class Write(NamedTuple):
     readable: bool = True
     """Whether every field says something that can be billed."""
     doubts: Mapping[Path, str] = {}
-    """The fields of which the resource's times tell less than section 4 assumes, and why."""
+    """The fields of which the resource's times tell less than the rules of time assume, and why."""
 
 
 @dataclass

@@ -198,7 +198,7 @@ class History:
         return lambda: self._again(manager, name, {"spec": {"suspend": not value}})
 
     def _let_an_early_sharer_stay(self, name: str, one: Stored) -> None:
-        """The gap that section 4 knows and accepts (recording: early-time-alone)."""
+        """The gap that the rules of time accept (recording: early-time-alone)."""
         if one.suspend is None or self.cluster.set_list:
             return
         packages = {"packages": self._other(one)}

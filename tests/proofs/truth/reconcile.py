@@ -46,7 +46,7 @@ class Clock:
             case "in step":
                 return cls(0, 20_000, forever)
             case "near":
-                # About as far as it is not corrected: section 4 lets two seconds stand.
+                # About as far as it is not corrected: a difference of two seconds stands.
                 return cls(0, rng.randrange(100_000, 3_500_000), forever)
             case "off":
                 return cls(ahead, 300_000, forever)
@@ -127,7 +127,7 @@ class Look(NamedTuple):
     asked_at: datetime
     observed_at: datetime
     too_late: int
-    """How far `asked_at` lies after the true instant of the request; section 4 lets that stand."""
+    """How far `asked_at` lies after the true instant of the request; up to 2 s are not corrected."""
     too_early: int
     """How far `observed_at` lies before the snapshot's true instant."""
 

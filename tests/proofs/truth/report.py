@@ -16,7 +16,7 @@ EXCLUDED: Final = {
     AFTER_THE_END: "first seen deleted, changed after that",
     CLOCK: "clocks apart by what is not corrected (2 s)",
 }
-"""What brings a row outside the promise; the second is the one that section 4 accepts."""
+"""What brings a row outside the promise; the second is the one that the rules accept."""
 
 
 def report(totals: Mapping[Key, Measured], seed: int) -> str:

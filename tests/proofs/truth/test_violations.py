@@ -1,4 +1,4 @@
-"""Where the promise of section 4 is not kept: each a history of a few writes, found by the simulator.
+"""Where the interval misses the true time: each a history of a few writes, found by the simulator.
 
 They are expected to fail, strictly: who mends one takes its mark away.
 """
