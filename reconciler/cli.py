@@ -1,8 +1,4 @@
-"""The command line: what can be said on it, and which command that is. Answers --help by itself.
-
-Exit status: 0 done, 1 failed and nothing written, 2 usage or settings, 3 refused or held back,
-4 written with tenants quarantined, 5 verify found something; the lowest that is not 0 wins.
-"""
+"""The command line: what can be said on it, and which command that is. Answers --help by itself."""
 
 import argparse
 import gc
@@ -10,17 +6,10 @@ import sys
 from collections.abc import Sequence
 
 from reconciler import __version__, options
+from reconciler.errors import ExitStatus
 
-EXIT_STATUSES = """\
-exit status:
-  0  done, with or without changes
-  1  failed, nothing was written
-  2  wrong usage or settings
-  3  refused, or deletions held back: an operator has to decide
-  4  written, but some tenants are quarantined (see --quarantine-exit)
-  5  verify found what does not hold
-  10 with --dry-run --detailed-exitcode: changes are planned
-
+EXIT_STATUSES = "\n".join(("exit status:", *(f"  {status:<3} {status.means}" for status in ExitStatus)))
+SETTINGS = """\
 Every setting is a flag and a variable in the environment or in .env:
 --page-size is RECONCILER_PAGE_SIZE. The flag wins."""
 
@@ -300,7 +289,7 @@ def _command(
         name,
         help=about,
         description=about[0].upper() + about[1:] + ".",
-        epilog=EXIT_STATUSES,
+        epilog=f"{EXIT_STATUSES}\n\n{SETTINGS}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,

@@ -1,13 +1,42 @@
-"""What can go wrong, named for whose fault it is; the exit status follows from the type.
+"""What can go wrong, named for whose fault it is, and the exit status of each.
 
 Every message is one line for the person at the terminal: what was wrong, where, and what to do.
 """
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """What a command ends with; `means` is what `--help` says of it."""
+
+    means: str
+
+    DONE = 0, "done, with or without changes"
+    FAILED = 1, "failed, nothing was written"
+    USAGE = 2, "wrong usage or settings"
+    REFUSED = 3, "refused, or deletions held back: an operator has to decide"
+    QUARANTINED = 4, "written, but some tenants are quarantined (see --quarantine-exit)"
+    FOUND = 5, "verify found a problem"
+    CHANGES_PLANNED = 10, "with --dry-run --detailed-exitcode: changes are planned"
+    INTERRUPTED = 130, "interrupted; the pass in progress was not written"
+
+    def __new__(cls, number: int, means: str) -> "ExitStatus":  # noqa: PYI034 - typing is slow to import
+        status = int.__new__(cls, number)
+        status._value_ = number
+        status.means = means
+        return status
+
+
+def lowest(statuses: Iterable[int]) -> int:
+    """The exit status of several: the lowest that is not 0."""
+    return min((status for status in statuses if status), default=ExitStatus.DONE)
 
 
 class ReconcilerError(Exception):
     """Base of every error that ends a command with a message instead of a traceback."""
 
-    exit_status = 1
+    exit_status = ExitStatus.FAILED
 
 
 class SnapshotError(ReconcilerError):
@@ -29,13 +58,13 @@ class LedgerError(ReconcilerError):
 class UsageError(ReconcilerError):
     """The command line or a setting is wrong."""
 
-    exit_status = 2
+    exit_status = ExitStatus.USAGE
 
 
 class Refused(ReconcilerError):
     """The pass could be made, but writing it might be wrong: an operator has to decide."""
 
-    exit_status = 3
+    exit_status = ExitStatus.REFUSED
 
 
 class OutdatedSnapshot(Refused):

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
+from reconciler.core.text import escaped
 from reconciler.output.plan_json import to_json
 
 ABOUT: Final = ("pass_id", "tenant", "uid")
@@ -18,8 +19,7 @@ class _OneLine(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        return escaped(super().format(record))
 
 
 class _Json(logging.Formatter):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import cli, commands, errors, options
-from reconciler.commands import printing, verify
+from reconciler import cli, options
 from reconciler.core.verify import RULES
+from reconciler.errors import ExitStatus
 from reconciler.ledger import schema
 from tests.command_line.snapshots import apply
 from tests.conftest import SAMPLES, Command
@@ -86,20 +86,6 @@ def tables(page: str, title: str) -> list[list[list[str]]]:
     ]
 
 
-def statuses() -> set[int]:
-    """Every exit status that the code can end with."""
-
-    def of(error: type[errors.ReconcilerError]) -> Iterator[int]:
-        yield error.exit_status
-        for leaf in error.__subclasses__():
-            yield from of(leaf)
-
-    (quarantine_exit,) = (int(one.default) for one in options.ALL if one.name == "quarantine_exit")
-    known = {0, quarantine_exit, commands.INTERRUPTED, printing.HELD, printing.CHANGES_PLANNED}
-    known.add(verify.FOUND)
-    return known | set(of(errors.ReconcilerError))
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_is_in_the_table_of_commands(command: str) -> None:
     assert re.search(rf"^\| `{command}\b", section(README, "Commands"), re.MULTILINE)
@@ -145,12 +131,9 @@ def test_the_settings_are_exactly_those_of_the_program() -> None:
     ]
 
 
-def test_every_exit_status_stands_in_the_readme_and_in_help() -> None:
+def test_the_exit_statuses_are_exactly_those_of_the_program() -> None:
     (listed,) = tables(README, "Exit status")
-    in_the_readme = {int(row[0]) for row in listed}
-    assert statuses() <= in_the_readme
-    in_help = {int(status) for status in re.findall(r"^  (\d+)\b", cli.EXIT_STATUSES, re.MULTILINE)}
-    assert in_help | {commands.INTERRUPTED} == in_the_readme
+    assert [int(row[0]) for row in listed] == [*ExitStatus]
 
 
 def test_the_rules_of_a_ledger_are_those_that_verify_knows() -> None:

@@ -33,13 +33,13 @@ MAY_IMPORT = {
     "embedded": {"errors"},
     "health": {"core", "errors", "passes"},
     "settings": {"errors", "options"},
-    "logs": {"output"},
+    "logs": {"core", "output"},
     "commands": {
         *("commands", "core", "embedded", "errors", "health", "ledger", "logs", "modes", "options"),
         "output",
         *("passes", "reconciler", "settings", "sources"),
     },
-    "cli": {"commands", "options", "reconciler"},
+    "cli": {"commands", "errors", "options", "reconciler"},
     "__main__": {"cli"},
     "reconciler": set[str](),
 }

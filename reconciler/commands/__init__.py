@@ -5,9 +5,8 @@ import sys
 from typing import Any
 
 from reconciler import options
-from reconciler.errors import ReconcilerError, UsageError
-
-INTERRUPTED = 130
+from reconciler.core.text import escaped
+from reconciler.errors import ExitStatus, ReconcilerError, UsageError
 
 
 def execute(command: str, given: dict[str, Any]) -> int:
@@ -21,7 +20,7 @@ def execute(command: str, given: dict[str, Any]) -> int:
     except ReconcilerError as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
             return _interrupted()
-        print(f"reconciler: {_printable(str(error))}", file=sys.stderr)
+        print(f"reconciler: {escaped(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return _interrupted()
@@ -29,12 +28,7 @@ def execute(command: str, given: dict[str, Any]) -> int:
 
 def _interrupted() -> int:
     print("reconciler: interrupted; what was not reported is not written", file=sys.stderr)
-    return INTERRUPTED
-
-
-def _printable(message: str) -> str:
-    """One line, whatever a server or a file had to say in it."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+    return ExitStatus.INTERRUPTED
 
 
 def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:

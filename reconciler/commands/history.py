@@ -12,7 +12,7 @@ from reconciler.commands.parts import open_database
 from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.commands.values import given_day, given_time
 from reconciler.core.history import Answer, Span, WrittenLifecycle, answer, gaps, within
-from reconciler.core.reading import shown
+from reconciler.core.text import counted, quoted, stamp
 from reconciler.errors import UsageError
 from reconciler.ledger import history_reader, schema
 from reconciler.ledger.postgres import Database, Transaction
@@ -20,8 +20,7 @@ from reconciler.ledger.state_reader import last_pass
 from reconciler.ledger.usage_reader import day
 from reconciler.logs import set_up_logging
 from reconciler.output.history_report import answered, timeline
-from reconciler.output.plan_json import counted, to_json
-from reconciler.output.plan_text import time
+from reconciler.output.plan_json import to_json
 from reconciler.settings import load
 
 
@@ -76,21 +75,21 @@ def history(
     now = datetime.now(UTC)
     since, until = given_time("--from", start, now), given_time("--to", end, now)
     if since is not None and since >= (until or now):
-        raise UsageError(f"--from {time(since)} is not before --to {time(until or now)}")
+        raise UsageError(f"--from {stamp(since)} is not before --to {stamp(until or now)}")
     with open_database(settings) as database, database.transaction(read_only=True) as transaction:
         schema.check_current(transaction, database)
         found = history_reader.history(transaction, tenant, org=org)
         if not found:
             if tenant is not None:
-                raise UsageError(f"the ledger knows no tenant {shown(tenant)}, by name or by uid")
-            raise UsageError(f"the ledger knows no org {shown(org or '')}")
+                raise UsageError(f"the ledger knows no tenant {quoted(tenant)}, by name or by uid")
+            raise UsageError(f"the ledger knows no org {quoted(org or '')}")
         last = last_pass(transaction).last_pass
         asked = None if at is None else _asked(transaction, at, now, settings.time_zone)
     known_until = last.observed_at if last else now
     if at is not None and asked is not None:
         if asked.start >= known_until:
             raise UsageError(
-                f"--at {at}: the last pass looked at {time(known_until)}; later is not known"
+                f"--at {at}: the last pass looked at {stamp(known_until)}; later is not known"
             )
         answers = [answer(one, asked, known_until) for one in found]
         if output == "json":
@@ -137,9 +136,10 @@ def coverage(
         _print_json(_Coverage(since, until, len(seen), told))
         return 0
     lines = [
-        f"{time(gap.start)}  to  {time(gap.end)}  nobody looked for {_told(gap.length)}" for gap in found
+        f"{stamp(gap.start)}  to  {stamp(gap.end)}  nobody looked for {_told(gap.length)}"
+        for gap in found
     ]
-    period = f"from {time(since)} to {time(until)}" if since else f"until {time(until)}"
+    period = f"from {stamp(since)} to {stamp(until)}" if since else f"until {stamp(until)}"
     passes, several = counted(len(seen), "pass"), counted(len(found), "gap")
     lines.append(f"{passes} {period}; {several} longer than {_told(longest)}")
     print_lines(lines)

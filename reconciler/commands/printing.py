@@ -4,17 +4,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterable
-from typing import Final
 
+from reconciler.errors import ExitStatus, lowest
 from reconciler.ledger import script
 from reconciler.output.plan_json import json_report
 from reconciler.output.plan_text import text_report, wants_colour
 from reconciler.passes import Pass
 
 log = logging.getLogger(__name__)
-
-HELD: Final = 3
-CHANGES_PLANNED: Final = 10
 
 
 def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
@@ -49,11 +46,6 @@ def print_bytes(pieces: Iterable[bytes]) -> None:
 
 
 def exit_status(done: Pass, quarantine_exit: int) -> int:
-    """What the pass came to: the lowest number that is not 0 wins."""
-    found = [HELD if done.plan.held else 0, quarantine_exit if done.plan.quarantined else 0]
-    return lowest(found)
-
-
-def lowest(statuses: Iterable[int]) -> int:
-    """The exit status of several."""
-    return min((status for status in statuses if status), default=0)
+    """What the pass came to."""
+    held = ExitStatus.REFUSED if done.plan.held else ExitStatus.DONE
+    return lowest([held, quarantine_exit if done.plan.quarantined else ExitStatus.DONE])

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.commands.parts import cluster_source, dialect, limits, open_database
-from reconciler.commands.printing import CHANGES_PLANNED, exit_status, lowest, print_pass
+from reconciler.commands.printing import exit_status, print_pass
 from reconciler.commands.values import given_time
 from reconciler.core.plan import Overrides
-from reconciler.errors import UsageError
+from reconciler.errors import ExitStatus, UsageError, lowest
 from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
 from reconciler.logs import set_up_logging
 from reconciler.modes.replay import replay
@@ -64,7 +64,7 @@ def run(
             statuses.append(exit_status(done, settings.quarantine_exit))
             planned = planned or any(change.rows for change in done.plan.changes)
     status = lowest(statuses)
-    return CHANGES_PLANNED if detailed_exitcode and planned and status == 0 else status
+    return ExitStatus.CHANGES_PLANNED if detailed_exitcode and planned and status == 0 else status
 
 
 def _sources(

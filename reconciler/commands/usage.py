@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.commands.parts import open_database
 from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.commands.values import given_day, given_time
-from reconciler.core.reading import shown
+from reconciler.core.text import quoted
 from reconciler.core.usage import Correction, Line, Period
 from reconciler.errors import UsageError
 from reconciler.ledger.usage_reader import Question
@@ -83,6 +83,6 @@ def _period(month: str | None, start: str | None, end: str | None) -> Period:
 
 def _month(text: str) -> Period:
     if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text, re.ASCII):
-        raise UsageError(f"--month {shown(text)}: expected a month like 2026-10")
+        raise UsageError(f"--month {quoted(text)}: expected a month like 2026-10")
     first = given_day("--month", f"{text}-01")
     return Period.month(first.year, first.month)

@@ -4,8 +4,8 @@ import re
 from datetime import date, datetime
 from typing import Final
 
-from reconciler.core.reading import shown
 from reconciler.core.rfc3339 import instant
+from reconciler.core.text import quoted
 from reconciler.errors import UsageError
 
 FIRST_YEAR: Final = 1970
@@ -21,7 +21,7 @@ def given_time(
     try:
         time = instant(text)
     except ValueError:
-        raise UsageError(f"{flag} {shown(text)}: expected {expected}") from None
+        raise UsageError(f"{flag} {quoted(text)}: expected {expected}") from None
     _check_year(flag, text, time.year)
     return time
 
@@ -36,9 +36,9 @@ def given_day(flag: str, text: str) -> date:
         else:
             _check_year(flag, text, day.year)
             return day
-    raise UsageError(f"{flag} {shown(text)}: expected a day like 2026-10-01")
+    raise UsageError(f"{flag} {quoted(text)}: expected a day like 2026-10-01")
 
 
 def _check_year(flag: str, text: str, year: int) -> None:
     if not FIRST_YEAR <= year <= LAST_YEAR:
-        raise UsageError(f"{flag} {shown(text)}: expected a year from {FIRST_YEAR} to {LAST_YEAR}")
+        raise UsageError(f"{flag} {quoted(text)}: expected a year from {FIRST_YEAR} to {LAST_YEAR}")

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,7 +14,7 @@ from reconciler.core.guard import Limits, guard
 from reconciler.core.plan import Plan, plan
 from reconciler.core.tenant import Snapshot
 from reconciler.core.verify import Finding, compare_creation, compare_state
-from reconciler.errors import OutdatedSnapshot, Refused, SnapshotError, UsageError
+from reconciler.errors import ExitStatus, OutdatedSnapshot, Refused, SnapshotError, UsageError
 from reconciler.ledger import checks, schema, state_reader
 from reconciler.ledger.postgres import Transaction
 from reconciler.logs import set_up_logging
@@ -23,8 +23,6 @@ from reconciler.output.plan_text import Progress
 from reconciler.passes import Source, gathered
 from reconciler.settings import Settings, load
 from reconciler.sources.files import file_sources
-
-FOUND: Final = 5
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +67,7 @@ def _print(compared: "_Compared", output: str, *, deep: bool) -> int:
         print_bytes(json_findings(findings, verdict))
     else:
         print_lines(text_findings(findings, verdict))
-    return FOUND if verdict.found else 0
+    return ExitStatus.FOUND if verdict.found else ExitStatus.DONE
 
 
 class _Compared:

@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.plan import Change, Plan, unread
-from reconciler.core.reading import shown
 from reconciler.core.tenant import RECENT, KnownState, Snapshot
+from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused
 
@@ -47,26 +47,26 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     is_other = ours is not None and theirs is not None and ours != theirs
     if is_other and not adopting:
         raise Refused(
-            f"the snapshot is of cluster {shown(theirs or '')}, the ledger of {shown(ours or '')}; "
+            f"the snapshot is of cluster {quoted(theirs or '')}, the ledger of {quoted(ours or '')}; "
             "nothing was written. If it continues the old one, run once with --adopt-cluster"
         )
     if is_older and not is_other and not adopting:
         raise OutdatedSnapshot(
-            f"the snapshot ({shown(snapshot.source)}, resourceVersion {version}) is older than the "
+            f"the snapshot ({quoted(snapshot.source)}, resourceVersion {version}) is older than the "
             f"last pass (resourceVersion {newest}); nothing was written. If the cluster was restored "
             "from a backup, run once with --adopt-cluster"
         )
     if last and snapshot.observed_at < last.observed_at - CLOCK_TOLERANCE:
         raise OutdatedSnapshot(
-            f"the snapshot ({shown(snapshot.source)}, of {snapshot.observed_at:%Y-%m-%dT%H:%M:%SZ}) "
-            f"is older than the last pass (of {last.observed_at:%Y-%m-%dT%H:%M:%SZ}); nothing was "
+            f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) "
+            f"is older than the last pass (of {stamp(last.observed_at)}); nothing was "
             "written. Archived snapshots go in before newer ones"
         )
     recent = max((one.changed_at for one in known.adopted.values()), default=None)
     if recent and snapshot.observed_at < recent:
         raise OutdatedSnapshot(
-            f"the snapshot ({shown(snapshot.source)}, of {snapshot.observed_at:%Y-%m-%dT%H:%M:%SZ}) "
-            f"is older than what the portal wrote ({recent:%Y-%m-%dT%H:%M:%SZ}); nothing was written"
+            f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) "
+            f"is older than what the portal wrote ({stamp(recent)}); nothing was written"
         )
     return replace(plan, adopts_cluster=adopting and (is_other or is_older))
 

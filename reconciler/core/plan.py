@@ -28,8 +28,8 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.reading import shown
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant, Unreadable
+from reconciler.core.text import quoted
 from reconciler.core.times import CLOCK_TOLERANCE, Moment, TimeSource, moment
 from reconciler.errors import Refused, SnapshotError
 
@@ -403,7 +403,7 @@ def _check_overrides(snapshot: Snapshot, known: KnownState, overrides: Overrides
     }
     for name in sorted(overrides.reopen - closed):
         raise Refused(
-            f"--reopen {shown(name)}: no tenant of that name lives in the snapshot and is held for "
+            f"--reopen {quoted(name)}: no tenant of that name lives in the snapshot and is held for "
             "deleted by the ledger; nothing was written"
         )
     moved = {
@@ -414,7 +414,7 @@ def _check_overrides(snapshot: Snapshot, known: KnownState, overrides: Overrides
     }
     for name in sorted(overrides.move - moved):
         raise Refused(
-            f"org move {shown(name)}: no tenant of that name is in the snapshot under another org than "
+            f"org move {quoted(name)}: no tenant of that name is in the snapshot under another org than "
             "in the ledger; nothing was written"
         )
 
@@ -443,6 +443,6 @@ def _check_identities(snapshot: Snapshot) -> None:
         if len(set(values)) < len(values):
             twice = Counter(values).most_common(1)[0][0]
             raise SnapshotError(
-                f"{shown(snapshot.source)} is no snapshot: {field} {shown(twice)} stands in it twice; "
+                f"{quoted(snapshot.source)} is no snapshot: {field} {quoted(twice)} stands in it twice; "
                 "nothing was written; try again"
             )

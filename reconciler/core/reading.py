@@ -17,6 +17,7 @@ from msgspec import Raw, Struct
 from reconciler.core.evidence import NOTHING, read_evidence
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Tenant, Unreadable
+from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
 
 # Longer than Kubernetes allows is not what an API server said.
@@ -123,7 +124,7 @@ def read_page(body: bytes, dialect: Dialect, *, kubectl: bool = False) -> Page:
     is_tenants = page.kind == dialect.list_kind and page.api_version.startswith(f"{dialect.group}/")
     is_kubectl = kubectl and page.kind == "List" and page.api_version == "v1"
     if not (is_tenants or is_kubectl):
-        what = f"kind {shown(page.kind)}, apiVersion {shown(page.api_version)}"
+        what = f"kind {quoted(page.kind)}, apiVersion {quoted(page.api_version)}"
         raise NotTheList(f"{what} is not {dialect.list_kind} of {dialect.group}")
     if page.items is None:
         raise NotTheList(f"a {page.kind} without items")
@@ -180,9 +181,7 @@ def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Ten
     name = _name(metadata)
     created_at = _time(metadata.creation, "metadata.creationTimestamp")
     if created_at > observed_at + CLOCK_TOLERANCE:
-        raise _Malformed(
-            f"metadata.creationTimestamp: {created_at:%Y-%m-%dT%H:%M:%SZ} lies after the snapshot"
-        )
+        raise _Malformed(f"metadata.creationTimestamp: {stamp(created_at)} lies after the snapshot")
     suspended_at = (
         None if status.suspended_at is None else _time(status.suspended_at, "status.suspendedAt")
     )
@@ -251,11 +250,11 @@ def _text(value: Any, field: str, longest: int | None = None, *, required: bool 
     if not value:
         raise _Malformed(f"{field}: empty")
     if "\0" in value:
-        raise _Malformed(f"{field}: {shown(value)} contains a NUL")
+        raise _Malformed(f"{field}: {quoted(value)} contains a NUL")
     if longest is not None and len(value.encode(errors="replace")) > longest:
-        raise _Malformed(f"{field}: {shown(value)} is longer than the {longest} bytes of Kubernetes")
+        raise _Malformed(f"{field}: {quoted(value)} is longer than the {longest} bytes of Kubernetes")
     if not _is_text(value):
-        raise _Malformed(f"{field}: {shown(value)} is no Unicode text")
+        raise _Malformed(f"{field}: {quoted(value)} is no Unicode text")
     return value
 
 
@@ -274,7 +273,7 @@ def _time(value: Any, field: str) -> datetime:
     try:
         return instant(value)
     except ValueError:
-        raise _Malformed(f"{field}: {shown(value)} is no RFC 3339 time") from None
+        raise _Malformed(f"{field}: {quoted(value)} is no RFC 3339 time") from None
 
 
 def _decode_lenient_list(body: bytes, problem: str) -> _List:
@@ -330,7 +329,7 @@ def _found(value: object) -> str:
         case _Metadata() | _Spec() | _Status() | dict():
             return "an object"
         case str():
-            return f"the string {shown(value)}"
+            return f"the string {quoted(value)}"
         case bool():
             return str(value).lower()
         case int() | float():
@@ -339,9 +338,3 @@ def _found(value: object) -> str:
             return "null"
         case _:
             return "a list"
-
-
-def shown(text: str, longest: int = 60) -> str:
-    """A piece of input for a message: quoted, on one line, without control characters, not too long."""
-    cut = text if len(text) <= longest else text[: longest - 1] + "…"
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut) + '"'

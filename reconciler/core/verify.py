@@ -6,11 +6,15 @@ and the comparisons with the rebuilt state: of the known state, and of the clust
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
 
 from reconciler.core.tenant import Lifecycle, Tenant
+from reconciler.core.text import stamp
+
+_exactly = partial(stamp, exact=True)
 
 
 class Rule(Struct, frozen=True):
@@ -158,14 +162,18 @@ def compare_state(rebuilt: Rebuilt, last_instant: datetime | None) -> Iterator[F
     # What the portal dated ahead of its time counted as of the time of the adoption.
     changed = known.changed_at != told.changed_at
     if changed and not (rebuilt.is_adopted and known.changed_at <= told.changed_at):
-        differences.append(f"changed_at {_at(known.changed_at)}, by the events {_at(told.changed_at)}")
+        differences.append(
+            f"changed_at {_exactly(known.changed_at)}, by the events {_exactly(told.changed_at)}"
+        )
     if differences:
         yield _of(told, "state-differs", "reconciler_state", "; ".join(differences))
     if known.held and known.read_at is None:
         yield _of(told, "state-read", "reconciler_state", "held, and not known since when")
     elif known.read_at and last_instant and known.read_at > last_instant:
-        last = _at(last_instant)
-        yield _of(told, "state-read", "reconciler_state", f"read {_at(known.read_at)}, last pass {last}")
+        last = _exactly(last_instant)
+        yield _of(
+            told, "state-read", "reconciler_state", f"read {_exactly(known.read_at)}, last pass {last}"
+        )
 
 
 def compare_creation(rebuilt: Rebuilt, tenant: Tenant) -> Iterator[Finding]:
@@ -174,7 +182,7 @@ def compare_creation(rebuilt: Rebuilt, tenant: Tenant) -> Iterator[Finding]:
     if rebuilt.seen_at is None or told.uid != tenant.uid:
         return
     if told.created_at != min(tenant.created_at, rebuilt.seen_at):
-        said = f"created {_at(told.created_at)}, by the cluster {_at(tenant.created_at)}"
+        said = f"created {_exactly(told.created_at)}, by the cluster {_exactly(tenant.created_at)}"
         yield _of(told, "created-differs", "tenant_billing_lifecycle", said)
 
 
@@ -189,7 +197,3 @@ def _listed(skills: Sequence[str]) -> str:
 
 def _yes(value: bool) -> str:  # noqa: FBT001 - it is what is told
     return "yes" if value else "no"
-
-
-def _at(instant: datetime) -> str:
-    return instant.isoformat(sep=" ")

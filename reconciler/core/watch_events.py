@@ -6,8 +6,9 @@ from datetime import datetime
 import msgspec
 from msgspec import Raw, Struct
 
-from reconciler.core.reading import UNDECODABLE, Dialect, NotTheList, read_tenant, shown
+from reconciler.core.reading import UNDECODABLE, Dialect, NotTheList, read_tenant
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
+from reconciler.core.text import quoted
 
 
 class WatchFailed(Exception):
@@ -56,7 +57,7 @@ def read_event(line: bytes, observed_at: datetime, dialect: Dialect) -> Snapshot
     if failure is not None:
         raise WatchFailed(failure.message or "an error without a message", failure.code)
     if event.type not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK"):
-        raise NotTheList(f"an event of type {shown(event.type)}")
+        raise NotTheList(f"an event of type {quoted(event.type)}")
     if not version:
         raise NotTheList("an event without a resourceVersion")
     shows: list[Tenant | Unreadable] = []

@@ -13,7 +13,7 @@ from reconciler.core.prices import (
     Value,
     exact,
 )
-from reconciler.core.reading import shown
+from reconciler.core.text import quoted
 from reconciler.errors import LedgerError, UsageError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database, Transaction
@@ -115,7 +115,7 @@ def remove_skill_price(database: Database, skill: str, by: str) -> Decision:
         schema.check_current(transaction, database)
         before = _row(transaction, SKILLS, skill, lock=True)
         if before is None:
-            raise UsageError(f"skill {shown(skill)} has no price to remove")
+            raise UsageError(f"skill {quoted(skill)} has no price to remove")
         transaction.execute("DELETE FROM skill_pricing WHERE skill_id = %s", skill)
         return _record(transaction, SKILLS, skill, by, before=before, after=None)
 
@@ -150,7 +150,7 @@ def set_posture(
 
 def _named(what: str, name: str) -> str:
     if not name.strip() or "\0" in name or len(name.encode()) > LONGEST_NAME:
-        raise UsageError(f"{what} {shown(name)}: expected a name of up to {LONGEST_NAME:,} bytes")
+        raise UsageError(f"{what} {quoted(name)}: expected a name of up to {LONGEST_NAME:,} bytes")
     return name
 
 
@@ -159,9 +159,9 @@ def _amount(transaction: Transaction, table: str, column: str, text: str) -> Val
     try:
         amount = exact(text, digits, scale)
     except ValueError as error:
-        raise UsageError(f"{column} {shown(text)}: {error}") from None
+        raise UsageError(f"{column} {quoted(text)}: {error}") from None
     if column == "vat_rate_chli" and amount > 100:
-        raise UsageError(f"{column} {shown(text)}: expected percent, from 0 to 100")
+        raise UsageError(f"{column} {quoted(text)}: expected percent, from 0 to 100")
     return amount
 
 

@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from reconciler.core.reading import shown
+from reconciler.core.text import one_line
 from reconciler.errors import LedgerError, UsageError
 
 OLDEST_SERVER: Final = 15
@@ -275,4 +275,4 @@ def _parts(url: str) -> Mapping[str, Any]:
 def _told(error: psycopg.Error) -> str:
     """The server's or libpq's message on one line."""
     text = error.diag.message_primary or str(error) or type(error).__name__
-    return shown(" ".join(text.split()), 500)[1:-1]
+    return one_line(text, 500)

@@ -4,7 +4,7 @@ import logging
 from importlib import resources
 from typing import Final
 
-from reconciler.core.reading import shown
+from reconciler.core.text import quoted
 from reconciler.errors import LedgerError
 from reconciler.ledger.postgres import Database, Transaction
 
@@ -116,7 +116,7 @@ def grant(database: Database, kind: str, role: str) -> None:
         found = transaction.rows("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname = %s", role)
         if not found:
             raise LedgerError(
-                f"{database} has no role {shown(role)}; create it first: CREATE ROLE … LOGIN"
+                f"{database} has no role {quoted(role)}; create it first: CREATE ROLE … LOGIN"
             )
         sequences = ", ".join(name for (name,) in transaction.rows(_SEQUENCES))
         schema = transaction.value("SELECT quote_ident(current_schema())")

@@ -28,7 +28,7 @@ from reconciler.ledger.writer import (
 )
 
 _SQL: Final = load("writer")
-_PASS_ID: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
+_PASS_ID: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"  # noqa: S105
 
 
 class _Expression(str):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.history import Span
-from reconciler.core.reading import shown
+from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
 from reconciler.core.usage import Correction, Item, Line, Period, Total, Usage, differences, in_order
 from reconciler.errors import LedgerError, UsageError
@@ -86,7 +86,7 @@ def _settled(database: Database, question: Question) -> Question:
         now = transaction.value("SELECT clock_timestamp()")
     if question.as_of > now + CLOCK_TOLERANCE:
         raise UsageError(
-            f"as of {question.as_of:%Y-%m-%dT%H:%M:%SZ}: that lies ahead, and what will be written "
+            f"as of {stamp(question.as_of)}: that lies ahead, and what will be written "
             "until then is not known"
         )
     return replace(question, as_of=min(question.as_of, now))
@@ -97,7 +97,7 @@ def _usage(transaction: Transaction, database: Database, question: Question) -> 
     period, as_of = question.period, question.as_of
     last = transaction.rows("SELECT pass_id, observed_at FROM billing_last_pass(%s)", as_of)
     if not last:
-        then = "" if as_of is None else f" that was written by {as_of:%Y-%m-%dT%H:%M:%SZ}"
+        then = "" if as_of is None else f" that was written by {stamp(as_of)}"
         raise LedgerError(f"{database} holds no pass{then}: nobody looked, and nothing can be counted")
     rows = transaction.rows(
         _LINES,
@@ -128,13 +128,13 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
     ):
         ask = f"SELECT FROM tenant_billing_lifecycle WHERE {known} LIMIT 1"
         if value is not None and not transaction.rows(ask, value):
-            raise UsageError(f"the ledger knows no {what} {shown(value)}")
+            raise UsageError(f"the ledger knows no {what} {quoted(value)}")
 
 
 def _check_time_zone(transaction: Transaction, time_zone: str) -> None:
     if not transaction.rows("SELECT FROM pg_timezone_names WHERE name = %s", time_zone):
         raise UsageError(
-            f"the database knows no time zone {shown(time_zone)}; expected one like Europe/Zurich"
+            f"the database knows no time zone {quoted(time_zone)}; expected one like Europe/Zurich"
         )
 
 

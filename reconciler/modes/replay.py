@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from reconciler.core.text import stamp
 from reconciler.errors import OutdatedSnapshot
 from reconciler.passes import Pass, Source
 
@@ -40,5 +41,5 @@ def replay(
                 last = done.plan.snapshot.observed_at
                 yield done
                 continue
-        instant = f"{last:%Y-%m-%dT%H:%M:%SZ}"
-        log.info("skipped %s: not newer than the last pass (%s)", source.name, instant)
+        when = stamp(last) if last else "none"
+        log.info("skipped %s: not newer than the last pass (%s)", source.name, when)

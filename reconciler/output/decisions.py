@@ -6,8 +6,8 @@ from typing import Final
 from msgspec import Struct
 
 from reconciler.core.prices import Decision, Posture, Prices, Value
-from reconciler.output.plan_json import counted, to_json
-from reconciler.output.plan_text import clean, time
+from reconciler.core.text import clean, columns, counted, stamp
+from reconciler.output.plan_json import to_json
 
 UNCHANGED: Final = "It is so already: nothing was changed"
 
@@ -51,13 +51,13 @@ def postures_json(postures: Sequence[Posture]) -> bytes:
 
 def prices_text(prices: Prices) -> Iterator[str]:
     """The lines, without their ends."""
-    width = max(map(len, (*_PLATFORM, *(clean(one.skill_id) for one in prices.skills))))
-    for column in _PLATFORM:
-        yield f"{column:<{width}}  {getattr(prices, column)}{_unit(column)}"
-    if prices.skills:
-        yield "a day of"
-    for one in prices.skills:
-        yield f"{clean(one.skill_id):<{width}}  {one.daily_price_chf}"
+    platform = [(column, f"{getattr(prices, column)}{_unit(column)}") for column in _PLATFORM]
+    skills = [(clean(one.skill_id), str(one.daily_price_chf)) for one in prices.skills]
+    lines = [*columns([*platform, *skills])]
+    yield from lines[: len(platform)]
+    if skills:
+        yield "per day of"
+    yield from lines[len(platform) :]
     if prices.unpriced:
         yield f"without a price: {', '.join(map(clean, prices.unpriced))}"
 
@@ -70,13 +70,13 @@ def decision_text(decision: Decision | None) -> Iterator[str]:
     subject = f" of {clean(decision.subject)}" if decision.subject is not None else ""
     yield f"{decision.table}{subject}"
     before, after = decision.before or {}, decision.after or {}
-    columns = {**before, **after}
-    width = max(map(len, columns), default=0)
-    for column in columns:
+    changes = []
+    for column in {**before, **after}:
         unit = _unit(column)
-        yield f"  {column:<{width}}  {_value(before, column)}{unit} → {_value(after, column)}{unit}"
+        changes.append((column, f"{_value(before, column)}{unit} → {_value(after, column)}{unit}"))
+    yield from columns(changes, indent="  ")
     yield (
-        f"on record: decision {decision.id} of {time(decision.decided_at)} "
+        f"on record: decision {decision.id} of {stamp(decision.decided_at)} "
         f"by {clean(decision.decided_by)} (database user {clean(decision.database_user)})"
     )
 
@@ -103,13 +103,12 @@ def posture_text(posture: Posture, decision: Decision | None) -> Iterator[str]:
         "auto_reminders_enabled": posture.auto_reminders_enabled,
         "stripe_customer_id": posture.stripe_customer_id,
     }
-    for column in row:
-        yield f"  {column:<22}  {_value(row, column)}"
+    yield from columns([(column, _value(row, column)) for column in row], indent="  ")
 
 
 def postures_text(postures: Sequence[Posture]) -> Iterator[str]:
     """A table, an organisation a line."""
-    width = max((len(clean(one.zitadel_org_id)) for one in postures), default=0)
+    rows = []
     for one in postures:
         said = ["by invoice" if one.pay_by_invoice else "by Stripe"]
         said += ["invoices by themselves"] * one.auto_invoice_enabled
@@ -117,5 +116,6 @@ def postures_text(postures: Sequence[Posture]) -> Iterator[str]:
         said += [clean(one.stripe_customer_id)] if one.stripe_customer_id is not None else []
         said += ["no row yet"] * (not one.is_stored)
         tenants = counted(one.tenants, "live tenant")
-        yield f"{clean(one.zitadel_org_id):<{width}}  {tenants:<18}  {', '.join(said)}"
+        rows.append((clean(one.zitadel_org_id), tenants, ", ".join(said)))
+    yield from columns(rows)
     yield counted(len(postures), "organisation")

@@ -8,9 +8,10 @@ from typing import Final
 from msgspec import Struct
 
 from reconciler.core.plan import Plan
+from reconciler.core.text import clean, counted
 from reconciler.core.verify import Checked, Digests, Finding, RowName
-from reconciler.output.plan_json import counted, json_report, to_json
-from reconciler.output.plan_text import clean, text_report
+from reconciler.output.plan_json import json_report, to_json
+from reconciler.output.plan_text import text_report
 
 MOST_OF_A_RULE: Final = 20
 """More than that nobody reads; the JSON has all."""

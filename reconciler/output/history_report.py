@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from reconciler.core.history import Answer, Span, WrittenLifecycle, WrittenRow, spans, within
-from reconciler.output.plan_text import clean, time
+from reconciler.core.text import clean, columns, stamp
 
 NARROWEST: Final = 20
 _ON, _OFF, _SUSPENDED = "█", "·", "▒"
@@ -26,12 +26,12 @@ def timeline(
         if parts is not None and lifecycle.id not in parts:
             continue
         end = lifecycle.deleted_at or until
-        ending = f"deleted {time(lifecycle.deleted_at)}" if lifecycle.deleted_at else "alive"
+        ending = f"deleted {stamp(lifecycle.deleted_at)}" if lifecycle.deleted_at else "alive"
         yield (
             f"{clean(lifecycle.tenant_name)}  uid {clean(lifecycle.tenant_uid or 'not known yet')}  "
             f"org {clean(lifecycle.zitadel_org_id)}"
         )
-        yield f"  created {time(lifecycle.created_at)}, {ending}"
+        yield f"  created {stamp(lifecycle.created_at)}, {ending}"
         yield ""
         whole = Span(lifecycle.created_at, max(end, lifecycle.created_at))
         yield from _bars(lifecycle, whole, (whole.common(shown) if shown else None) or whole, width)
@@ -44,34 +44,34 @@ def _bars(lifecycle: WrittenLifecycle, life: Span, whole: Span, width: int) -> I
     found = spans(lifecycle, life.end)
     labels = {subject: clean(subject) if subject else "(suspended)" for subject in found}
     label_width = max(map(len, labels.values()), default=0)
-    columns = max(width - label_width - 4, NARROWEST)
+    bar_width = max(width - label_width - 4, NARROWEST)
     # Skills by name; the suspension last, as it is about all of them.
     for subject in sorted(found, key=lambda one: (one is None, one or "")):
         mark = _ON if subject is not None else _SUSPENDED
-        bar = [_OFF] * columns
+        bar = [_OFF] * bar_width
         for span in filter(None, (one.common(whole) for one in found[subject])):
-            first = _column(span.start, whole, columns)
+            first = _column(span.start, whole, bar_width)
             # However short it was, it is seen.
-            last = max(_column(span.end, whole, columns), first + 1)
-            bar[first:last] = [mark] * (min(last, columns) - first)
+            last = max(_column(span.end, whole, bar_width), first + 1)
+            bar[first:last] = [mark] * (min(last, bar_width) - first)
         yield f"  {labels[subject]:<{label_width}}  {''.join(bar)}"
     if found:
         start, end = f"{whole.start:%Y-%m-%d}", f"{whole.end:%Y-%m-%d}"
-        yield f"  {'':<{label_width}}  {start}{end:>{columns - len(start)}}"
+        yield f"  {'':<{label_width}}  {start}{end:>{bar_width - len(start)}}"
 
 
-def _column(instant: datetime, whole: Span, columns: int) -> int:
+def _column(instant: datetime, whole: Span, width: int) -> int:
     if not whole.length:
         return 0
     share = (instant - whole.start) / whole.length
-    return min(max(int(share * columns), 0), columns - 1 if share < 1 else columns)
+    return min(max(int(share * width), 0), width - 1 if share < 1 else width)
 
 
 def answered(answers: Sequence[Answer], at: str, asked: Span, known_until: datetime) -> Iterator[str]:
     """Whether each was billable, and why; the lines, without their ends."""
-    yield f"{clean(at)}: {time(asked.start)} to {time(asked.end)}"
+    yield f"{clean(at)}: {stamp(asked.start)} to {stamp(asked.end)}"
     if known_until < asked.end and asked.end - asked.start > timedelta(seconds=1):
-        yield f"known until {time(known_until)}, the last pass"
+        yield f"known until {stamp(known_until)}, the last pass"
     for one in answers:
         yield ""
         yield (
@@ -90,10 +90,11 @@ def _yes(is_billable: bool) -> str:  # noqa: FBT001 - it is what is told
 
 
 def _table(rows: Sequence[WrittenRow], indent: str = "  ") -> Iterator[str]:
-    skill_width = max((len(clean(row.skill_id or "")) for row in rows), default=0)
-    for row in rows:
-        skill = f"{clean(row.skill_id or ''):<{skill_width}}"
-        yield f"{indent}{time(row.occurred_at)}  {row.kind.value:<9}  {skill}  {_evidence(row)}"
+    cells = [
+        (stamp(row.occurred_at), row.kind.value, clean(row.skill_id or ""), _evidence(row))
+        for row in rows
+    ]
+    yield from columns(cells, indent=indent)
 
 
 def _evidence(row: WrittenRow) -> str:
@@ -101,7 +102,7 @@ def _evidence(row: WrittenRow) -> str:
         return "written by the portal"
     told = row.time_source or ""
     if row.not_before < row.occurred_at:
-        told += f", not before {time(row.not_before)}"
+        told += f", not before {stamp(row.not_before)}"
     by = row.written_by
     version = f", resourceVersion {clean(by.resource_version)}" if by.resource_version else ""
-    return f"{told}; pass {by.id}, {clean(by.source)} of {time(row.observed_at)}{version}"
+    return f"{told}; pass {by.id}, {clean(by.source)} of {stamp(row.observed_at)}{version}"

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.core.plan import Change, Kind, Plan, Row
+from reconciler.core.text import counted
 
 _ROWS_AT_ONCE: Final = 1000
 
@@ -82,12 +83,6 @@ def summary(plan: Plan, *, dry_run: bool) -> str:
         said.append(f"{counted(len(plan.held), 'deletion')} held back")
     ending = "; dry run, nothing was written" if dry_run else ""
     return f"{counted(size, 'tenant')} examined: {', '.join(said) or 'no change'}{ending}"
-
-
-def counted(number: int, noun: str) -> str:
-    """1 pass, 2 passes."""
-    plural = "es" if noun.endswith("s") else "s"
-    return f"{number} {noun}{'' if number == 1 else plural}"
 
 
 def to_json(value: object) -> bytes:

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-from reconciler.core.plan import Kind, Plan
-from reconciler.output.plan_json import counted, summary
+from reconciler.core.plan import Change, Kind, Plan, Row
+from reconciler.core.text import aligned, clean, counted, stamp
+from reconciler.output.plan_json import summary
 
 MOST_TENANTS: Final = 100
 """More than that nobody reads; the JSON has all."""
@@ -20,7 +20,6 @@ _COLOURS: Final = {
     Kind.RESUMED: "32",
     Kind.DELETED: "31",
 }
-_WIDEST: Final = 40
 
 
 def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
@@ -28,18 +27,11 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     snapshot = plan.snapshot
     changed = [change for change in plan.changes if change.rows]
     shown = changed[:MOST_TENANTS]
-    name_width = max((len(clean(change.lifecycle.name)) for change in shown), default=0)
-    skills = [clean(row.skill or "") for change in shown for row in change.rows]
-    skill_width = max(map(len, skills), default=0)
-    yield f"Snapshot of {time(snapshot.observed_at)} ({clean(snapshot.source, 200)})"
-    for change in shown:
-        name = clean(change.lifecycle.name)
-        for row in change.rows:
-            kind = _coloured(f"{row.kind.value:<9}", _COLOURS[row.kind], colour)
-            skill = f"{clean(row.skill or ''):<{skill_width}}"
-            at = f"{time(row.at.occurred_at)}  {row.at.source.value}"
-            yield f"  {name:<{name_width}}  {kind}  {skill}  {at}"
-            name = ""
+    yield f"Snapshot of {stamp(snapshot.observed_at)} ({clean(snapshot.source, 200)})"
+    rows = [(change, row) for change in shown for row in change.rows]
+    for (_, row), (name, kind, *rest) in zip(rows, aligned([*_cells(rows)]), strict=True):
+        coloured = _coloured(kind, _COLOURS[row.kind], colour)
+        yield "  ".join(("", name, coloured, *rest)).rstrip()
     for change in plan.changes:
         name, uid = clean(change.lifecycle.name), clean(change.lifecycle.uid or "")
         if change.rebound_from is not None:
@@ -68,6 +60,16 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     yield summary(plan, dry_run=dry_run)
 
 
+def _cells(rows: Sequence[tuple[Change, Row]]) -> Iterator[Sequence[str]]:
+    """Tenant (of its first row only), kind, skill, time and where the time is from."""
+    before = None
+    for change, row in rows:
+        name = "" if change is before else clean(change.lifecycle.name)
+        before = change
+        at = row.at
+        yield name, row.kind.value, clean(row.skill or ""), stamp(at.occurred_at), at.source.value
+
+
 def wants_colour(stream: TextIO | None) -> bool:
     """On a terminal, unless NO_COLOR says otherwise."""
     return stream is not None and stream.isatty() and not os.environ.get("NO_COLOR")
@@ -84,17 +86,6 @@ class Progress:
         if self._stream is not None:
             self._stream.write(f"\r\x1b[K{text}")
             self._stream.flush()
-
-
-def clean(text: str, longest: int = _WIDEST) -> str:
-    """Without control characters, on one line, and not too wide."""
-    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: longest + 1])
-    return safe if len(safe) <= longest else safe[: longest - 1] + "…"
-
-
-def time(instant: datetime) -> str:
-    """To the second, UTC."""
-    return f"{instant:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _coloured(text: str, code: str, colour: bool) -> str:  # noqa: FBT001

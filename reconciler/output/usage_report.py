@@ -11,9 +11,9 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import asdict, fields
 
+from reconciler.core.text import clean, columns, counted, escaped, stamp
 from reconciler.core.usage import Correction, Item, Line, Period, Total, Usage, by_org
 from reconciler.output.plan_json import to_json
-from reconciler.output.plan_text import clean, time
 
 _FEES: Final = {Item.SET_UP_FEE: "set-up fee", Item.MONTHLY_FEE: "monthly fee"}
 
@@ -94,7 +94,7 @@ def _cell(value: object) -> str:
             return "true" if value else "false"
         case str():
             # A line is a line, and a terminal shows it as text.
-            return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in value)
+            return escaped(value)
         case _:
             return str(value)
 
@@ -102,8 +102,8 @@ def _cell(value: object) -> str:
 def usage_text(usage: Usage) -> Iterator[str]:
     """The lines, without their ends."""
     period = f"{usage.period.start} to {usage.period.end}, days of {clean(usage.time_zone)}"
-    as_of = f", as of {time(usage.as_of)}" if usage.as_of else ""
-    yield f"Usage from {period}{as_of}; the last pass, {usage.last_pass}, looked at {time(usage.until)}"
+    as_of = f", as of {stamp(usage.as_of)}" if usage.as_of else ""
+    yield f"Usage from {period}{as_of}; the last pass, {usage.last_pass}, looked at {stamp(usage.until)}"
     for month, org, lines, total in by_org(usage):
         yield ""
         yield f"{month}  {clean(org)}"
@@ -124,7 +124,7 @@ def usage_text(usage: Usage) -> Iterator[str]:
 
 def corrections_text(found: Sequence[Correction], as_of: datetime) -> Iterator[str]:
     """The lines, without their ends."""
-    yield f"What passes changed that were written after {time(as_of)}"
+    yield f"What passes changed that were written after {stamp(as_of)}"
     yield from _table(
         [
             _Columns(
@@ -154,7 +154,7 @@ def _columns(line: Line) -> _Columns:
     days = {
         Item.SET_UP_FEE: "",
         Item.MONTHLY_FEE: f"{line.days} of {line.month_days} days",
-        Item.SKILL: f"{line.days} day{'' if line.days == 1 else 's'}",
+        Item.SKILL: counted(line.days, "day"),
     }
     bounds = ""
     if line.least_days is not None and line.item is not Item.SET_UP_FEE:
@@ -180,17 +180,9 @@ def _change(before: Decimal | None, now: Decimal | None) -> str:
 
 
 def _table(rows: Sequence[_Columns]) -> Iterator[str]:
-    widths = [
-        max((len(text) for text in column), default=0)
-        for column in zip(
-            *((row.who, row.what, row.days, row.bounds, row.amount) for row in rows), strict=True
-        )
-    ]
-    before = ""
+    cells, before = [], ""
     for row in rows:
         who = "" if row.who == before else row.who
         before = row.who
-        cells = [f"{who:<{widths[0]}}", f"{row.what:<{widths[1]}}"]
-        numbers = zip((row.days, row.bounds, row.amount), widths[2:], strict=True)
-        cells += [f"{text:>{width}}" for text, width in numbers if width]
-        yield f"  {'  '.join(cells)}".rstrip()
+        cells.append((who, row.what, row.days, row.bounds, row.amount))
+    yield from columns(cells, right=(2, 3, 4), indent="  ")

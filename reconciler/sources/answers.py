@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from reconciler.core.reading import shown
+from reconciler.core.text import one_line
 from reconciler.errors import Expired, SnapshotError
 
 LARGEST_PAGE: Final = 1 << 26
@@ -45,11 +45,6 @@ def _message(body: bytes) -> str:
     with suppress(ValueError, KeyError, TypeError):
         text = str(json.loads(text)["message"])
     return f" ({one_line(text)})" if text.strip() else ""
-
-
-def one_line(text: str, longest: int = 300) -> str:
-    """Text of others for a message: on one line, printable, and cut."""
-    return shown(" ".join(text.split()), longest)[1:-1]
 
 
 def inflated(body: bytes) -> bytes:

@@ -10,8 +10,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from reconciler.core.reading import Dialect, NotTheList, read_tenants, shown
+from reconciler.core.reading import Dialect, NotTheList, read_tenants
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
+from reconciler.core.text import quoted
 from reconciler.core.watch_events import newest_version
 from reconciler.errors import Expired, SnapshotError
 from reconciler.sources.api import Api
@@ -112,8 +113,8 @@ class ClusterSource:
             page, _ = api.page(version, token, deadline)
             if page.resource_version != first_version:
                 raise SnapshotError(
-                    f"page {number} is of resourceVersion {shown(page.resource_version)}, the first "
-                    f"page of {shown(first_version)}: they are no one state; try again"
+                    f"page {number} is of resourceVersion {quoted(page.resource_version)}, the first "
+                    f"page of {quoted(first_version)}: they are no one state; try again"
                 )
         self._progress(0)
         del page

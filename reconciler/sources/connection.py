@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from reconciler.core.text import one_line
 from reconciler.errors import SnapshotError, UsageError
-from reconciler.sources.answers import check, one_line
+from reconciler.sources.answers import check
 
 CHUNK: Final = 1 << 20
 

@@ -12,9 +12,10 @@ from typing import Final
 
 import yaml
 
-from reconciler.core.reading import Dialect, NotTheList, read_page, read_tenants, shown
+from reconciler.core.reading import Dialect, NotTheList, read_page, read_tenants
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Snapshot
+from reconciler.core.text import quoted
 from reconciler.errors import SnapshotError, UsageError
 
 STDIN: Final = "-"
@@ -89,7 +90,7 @@ def file_sources(
 
 def _named(path: str) -> str:
     """A path for a message: of a long one, its end, which tells the file."""
-    return shown(path if len(path) <= LONGEST_PATH else f"…{path[-LONGEST_PATH:]}", LONGEST_PATH + 1)
+    return quoted(path if len(path) <= LONGEST_PATH else f"…{path[-LONGEST_PATH:]}", LONGEST_PATH + 1)
 
 
 def _expanded(path: str) -> Sequence[str]:

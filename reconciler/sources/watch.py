@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from reconciler.core.reading import Dialect, NotTheList
 from reconciler.core.tenant import Snapshot
+from reconciler.core.text import one_line
 from reconciler.core.watch_events import WatchFailed, read_event
 from reconciler.errors import Expired, SnapshotError
-from reconciler.sources.answers import one_line
 from reconciler.sources.api import Api
 
 

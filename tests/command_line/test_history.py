@@ -86,7 +86,7 @@ def test_a_day_is_answered_skill_by_skill_with_the_rows_that_make_it_so(told: Co
     assert off["writtenBy"]["source"] == "tenants-20261202T120000Z.json"
     text = told("history", "ada", "--at", "2026-12-02").out
     assert "  wiki  billable: it was enabled" in text
-    assert "observed, not before 2026-12-01 12:00:00Z; pass 2" in text
+    assert "observed, not before 2026-12-01T12:00:00Z; pass 2" in text
 
 
 def test_a_day_is_of_the_time_zone_that_usage_counts_in(told: Command) -> None:
