@@ -70,7 +70,7 @@ class Resident:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "reconciler", "loop", "--watch", "--health-port", "0"),
-                    *("--interval", self.interval, "--connect-timeout", "2s", "--stop-timeout", "5s"),
+                    *("--interval", self.interval, "--connect-timeout", "2s", "--stop-timeout", "60s"),
                     *("--brake-floor", "100000", "--brake-percent", "100"),
                 ],
                 stdout=subprocess.DEVNULL,
@@ -87,7 +87,7 @@ class Resident:
         assert self.process is not None
         self.process.send_signal(number)
         try:
-            return self.process.wait(20)
+            return self.process.wait(120)
         finally:
             self.process.kill()
 
@@ -182,7 +182,7 @@ def verified(database_url: str) -> tuple[int, str]:
     return done.returncode, done.stdout if done.returncode else ""
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
