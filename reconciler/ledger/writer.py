@@ -216,8 +216,12 @@ def moves(plan: Plan, numbers: Numbers) -> Table:
 
 
 def outdated(plan: Plan, numbers: Numbers) -> Iterator[Any]:
-    """The lifecycles whose row in reconciler_state is replaced or removed."""
-    return (numbers.lifecycle_id(change) for change in plan.changes if not change.begins)
+    """The lifecycles whose row in reconciler_state is replaced or removed; what had ended has none."""
+    return (
+        numbers.lifecycle_id(change)
+        for change in plan.changes
+        if not change.begins and not change.reopened
+    )
 
 
 def state(plan: Plan, numbers: Numbers) -> Table:
@@ -274,15 +278,15 @@ def write(transaction: Transaction, plan: Plan) -> Written:
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         _copy(transaction, record)
     if reopened := [id_ for _, id_ in reopenings(plan, numbers).rows]:
-        transaction.execute(_SQL["reopen"], reopened)
+        transaction.change(_SQL["reopen"], reopened, rows=len(reopened))
     if known_now := list(recognised(plan, numbers)):
         uids = map(list, zip(*known_now, strict=True))
-        transaction.execute(_SQL["recognise"], plan.snapshot.cluster_uid, *uids)
+        transaction.change(_SQL["recognise"], plan.snapshot.cluster_uid, *uids, rows=len(known_now))
     # A predecessor ends before its successor takes the name.
     if ends := list(ended(plan, numbers)):
-        transaction.execute(_SQL["end"], pass_id, *map(list, zip(*ends, strict=True)))
+        transaction.change(_SQL["end"], pass_id, *map(list, zip(*ends, strict=True)), rows=len(ends))
     if old := list(outdated(plan, numbers)):
-        transaction.execute(_SQL["forget_state"], old)
+        transaction.change(_SQL["forget_state"], old, rows=len(old))
     for make in (lifecycles, moves, skill_events, suspension_events, state):
         _copy(transaction, make(plan, numbers))
     if len(plan.changes) > _MANY:

@@ -120,15 +120,16 @@ class Loop:
         if self._leads and self._clock() - self._asked_at < ASK_AGAIN:
             return True
         self._asked_at = self._clock()
+        who = "another replica leads"
         try:
             leads = self._asked_leads()
         except ReconcilerError as error:
             log.error("%s", error)  # noqa: TRY400 - the message says it all
             self._failed(error)
-            leads = False
+            leads, who = False, "the database does not answer"
         if leads != self._leads:
             self._health.leading(leads=leads)
-            log.info("leading" if leads else "standing by: another replica leads")
+            log.info("leading" if leads else f"standing by: {who}")
             if leads:
                 self.due.set()
             elif self._follower is not None:

@@ -277,6 +277,25 @@ def test_who_does_not_lead_makes_no_pass_and_asks_again() -> None:
     assert made[0] >= 18
 
 
+def test_a_database_that_does_not_answer_is_not_taken_for_another_replica(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[None] = []
+
+    def leads() -> bool:
+        asked.append(None)
+        if len(asked) < 3:
+            raise LedgerError("the database is gone")
+        return True
+
+    caplog.set_level("INFO", "reconciler")
+    one, _ = loop(lambda: None, leads)
+    one.run()
+    assert "standing by: the database does not answer" in caplog.messages
+    assert "leading" in caplog.messages
+    assert not [message for message in caplog.messages if "another replica" in message]
+
+
 def test_the_wait_grows_and_ends_growing() -> None:
     waits = [delay(failures) for failures in range(40)]
     assert waits[0] == 0

@@ -35,9 +35,11 @@ WHERE id = ANY(%s)
 
 -- recognise --
 -- Gives lifecycles the uid by which they are known from now on.
-UPDATE tenant_billing_lifecycle l SET tenant_uid = r.uid, cluster_uid = coalesce(%s, l.cluster_uid)
+UPDATE tenant_billing_lifecycle l
+SET tenant_uid = r.uid,
+    cluster_uid = CASE WHEN l.tenant_uid IS DISTINCT FROM r.uid THEN coalesce(%s, l.cluster_uid) ELSE l.cluster_uid END
 FROM unnest(%s::bigint[], %s::text[]) AS r (id, uid)
-WHERE l.id = r.id AND l.tenant_uid IS DISTINCT FROM r.uid
+WHERE l.id = r.id
 
 -- forget_state --
 -- Removes the states that are replaced, or of lifecycles that end.

@@ -150,9 +150,9 @@ def _table_locked(world: World, random: Random) -> Sequence[Ending]:
         return [world.make_pass(lock_timeout=0.15)]
 
 
-def _statement_timeout(world: World, _: Random) -> Sequence[Ending]:
-    with _held(world, f"SELECT pg_advisory_xact_lock({LOCK_KEY})"):
-        return [world.make_pass(url=f"{world.url}&options=-c%20statement_timeout%3D150")]
+def _read_only(world: World, _: Random) -> Sequence[Ending]:
+    """The database is set to read-only, as before a migration."""
+    return [world.make_pass(url=f"{world.url}&options=-c%20default_transaction_read_only%3Don")]
 
 
 def _idle_timeout(world: World, random: Random) -> Sequence[Ending]:
@@ -176,12 +176,12 @@ _ODD_SESSIONS: Final = (
     "IntervalStyle=sql_standard",
     "standard_conforming_strings=off",
     "default_transaction_isolation=serializable",
-    "default_transaction_read_only=on",
     "default_transaction_deferrable=on",
     "extra_float_digits=0",
     "bytea_output=escape",
     "enable_seqscan=off",
     "row_security=off",
+    "statement_timeout=150",
 )
 
 
@@ -218,7 +218,7 @@ def faults() -> Iterator[Fault]:
         Fault("Postgres: statement cancelled at a row", _raises("57014"), EITHER),
         Fault("Postgres: lock timeout, another pass", _locked),
         Fault("Postgres: lock timeout, a table", _table_locked, EITHER),
-        Fault("Postgres: statement timeout", _statement_timeout),
+        Fault("Postgres: read-only", _read_only),
         Fault("Postgres: idle session ended", _idle_timeout, EITHER),
         Fault("Postgres: odd session settings", _odd_session, WRITTEN, 2),
     )
