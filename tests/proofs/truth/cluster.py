@@ -5,7 +5,6 @@ of `ownership`, and cuts all times to whole seconds. It knows nothing of the rec
 """
 
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
@@ -13,7 +12,8 @@ from typing import Final, NamedTuple
 from msgspec.json import encode
 
 from tests.apiserver import Json, merged
-from tests.proofs.truth.ownership import (
+from tests.apiserver.documents import rfc3339 as spelled
+from tests.apiserver.ownership import (
     ANCIENT,
     BEFORE_FIRST_APPLY,
     PACKAGES,
@@ -31,8 +31,8 @@ from tests.proofs.truth.ownership import (
     latest,
     managed_fields,
     named,
-    rfc3339,
     updated,
+    without,
 )
 
 API_VERSION: Final = "pieced.ch/v1alpha1"
@@ -173,7 +173,7 @@ class Cluster:
         if self.set_list and "packages" in body.get("spec", {}):
             packages = dict.fromkeys(one.packages) | dict.fromkeys(body["spec"]["packages"])
             resource["spec"]["packages"] = list(packages)
-        resource = _without(resource, given_up(shares, names, owner))
+        resource = without(resource, given_up(shares, names, owner))
         written = self._written(one, resource)
         let_go = shares[owner].fields - names if owner in shares else frozenset()
         taken = applied(shares, written.difference, names, owner, at // SECOND, force=force)
@@ -301,22 +301,8 @@ class Cluster:
         self.writes.append(Write(at, name, one.uid, None))
 
 
-def _without(resource: Json, paths: frozenset[Path]) -> Json:
-    """The resource without what nobody owns any more, and without the labels if that was all of them."""
-    if not paths:
-        return resource
-    rest = deepcopy(resource)
-    for *above, last in paths:
-        under = rest
-        for step in above:
-            under = under[step[2:]]
-        if isinstance(under, list):
-            under[:] = [one for one in under if item(one)[-1] != last]
-        else:
-            del under[last[2:]]
-    if not rest["metadata"].get("labels", True):
-        del rest["metadata"]["labels"]
-    return rest
+def rfc3339(second: int) -> str:
+    return spelled(EPOCH + timedelta(seconds=second))
 
 
 def second_of(text: str) -> int | None:

@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 from tests.apiserver import Json
+from tests.apiserver.ownership import SUSPEND, Conflict, Owner, Share
 from tests.proofs.truth.cluster import (
     HOUR,
     MINUTE,
@@ -23,8 +24,8 @@ from tests.proofs.truth.cluster import (
     SECOND,
     Cluster,
     Stored,
+    rfc3339,
 )
-from tests.proofs.truth.ownership import SUSPEND, Conflict, Owner, Share, rfc3339
 
 SKILLS: Final = (
     "browser",

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
+from tests.apiserver.ownership import PACKAGES, SUSPEND, Path, item
 from tests.proofs.truth.billing import Event, SkillDay, skill_days
 from tests.proofs.truth.cluster import OVERLOOKED, SECOND, STALE, Change, Cluster
-from tests.proofs.truth.ownership import PACKAGES, SUSPEND, Path, item
 from tests.proofs.truth.reconcile import Look, Pass, Row, time
 
 CLOCK: Final = "clock"

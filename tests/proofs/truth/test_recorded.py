@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.apiserver.ownership import Conflict, Owner
 from tests.proofs.truth.cluster import SECOND
-from tests.proofs.truth.ownership import Conflict, Owner
 from tests.proofs.truth.recorded import Replica, exchange, lived_again, told
 
 Steps = Iterator[str]
