@@ -1,16 +1,17 @@
-"""What `metadata.managedFields` tells of when a field was changed; an upper bound, and no more.
+"""What `metadata.managedFields` says about when a field was changed: an upper bound.
 
-Kubernetes notes for each manager which fields it owns, and when it last changed any of them. Whoever
-changes a value owns it from then on, with that time or, after touching something else, a later one. So
-of all who own a field now, the latest time is not before its last change. The earliest may be: a
-server-side apply of what is there already takes a share in the field and leaves the entry's old time.
+Kubernetes records for each manager which fields it owns, and when it last changed any of them. A
+manager that changes a value owns it from then on, with that time or, after changing another field, a
+later one. So of all managers that own a field now, the latest time is not before the field's last
+change. The earliest may be: a server-side apply of a value that is already there makes its manager a
+co-owner and leaves the time of its entry as it was.
 
-No evidence, by this reasoning or by none:
-- taking a field away, or an item of a set, leaves no trace; and a set that was emptied looks like a
-  list that is owned whole, so that an empty list tells nothing;
-- the entry of a subresource (`status`) says nothing of `spec`;
-- an entry may have no time, and anyone may have forged it: what does not lie between two snapshots
-  says nothing (that is judged in `times`), and what cannot be read is no evidence at all.
+The following is not evidence:
+- Removing a field, or an item of a set, leaves no trace. An emptied set looks like a list that is
+  owned as a whole, so an empty list says nothing.
+- The entry of a subresource (`status`) says nothing about `spec`.
+- An entry may have no time, and anyone can forge one. `times` ignores a time that does not lie
+  between two snapshots, and an entry that cannot be read is ignored here.
 """
 
 from collections.abc import Mapping
@@ -27,18 +28,18 @@ class Evidence(Struct, frozen=True, gc=False):
     """The latest times of the managers that own a field, or an item of a set, now."""
 
     packages: datetime | None = None
-    """Of `spec.packages`, where it is owned whole."""
+    """Of `spec.packages`, if it is owned as a whole."""
     items: Mapping[str, datetime] | None = None
-    """Of each skill, where `spec.packages` is a `list-type: set`."""
+    """Of each skill, if `spec.packages` is a `list-type: set`."""
     suspend: datetime | None = None
     """Of `spec.suspend`."""
 
     def enabled(self, skill: str) -> datetime | None:
-        """Not before the skill was added."""
+        """A time not before the skill was added."""
         return self.packages if self.items is None else self.items.get(skill)
 
     def disabled(self) -> datetime | None:
-        """Not before a skill was taken out; what is taken out of a set leaves no trace."""
+        """A time not before a skill was removed; None in a set, where a removal leaves no trace."""
         return self.packages
 
 
@@ -64,7 +65,7 @@ _decode = msgspec.json.Decoder(list[_Entry] | None).decode
 
 
 def read_evidence(managed_fields: Raw, skills: object, suspend: object) -> Evidence:
-    """The evidence for the values that `spec.packages` and `spec.suspend` have now; never an error."""
+    """The evidence for the current values of `spec.packages` and `spec.suspend`. Never raises."""
     try:
         entries = _decode(managed_fields) or []
         owners = [
@@ -89,7 +90,7 @@ def _owns(spec: _SpecFields | None) -> TypeGuard[_SpecFields]:
 
 
 def _items(owners: list[tuple[_SpecFields, datetime]]) -> dict[str, datetime]:
-    """The skills that are owned one by one, which is so in a set: `v:` and the name as JSON."""
+    """The skills that are owned one by one, as in a set. A key is `v:` and the name as JSON."""
     latest: dict[str, datetime] = {}
     for spec, time in owners:
         for key in spec.packages or ():

@@ -1,7 +1,7 @@
-"""Reads what the API server or kubectl printed: a page of a list, and each `PiecedTenant` in it.
+"""Reads what the API server or kubectl sent: a page of a list, and each `PiecedTenant` in it.
 
-One resource that says something else than it may is quarantined alone; a page that is no page of
-the tenants' list is no page at all. Only the fields that are read are decoded.
+A resource with an unusable field is quarantined on its own. A page of anything but the tenants' list
+is rejected as a whole. Only the fields that are needed are decoded.
 """
 
 import json
@@ -20,14 +20,14 @@ from reconciler.core.tenant import Tenant, Unreadable
 from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
 
-# Longer than Kubernetes allows is not what an API server said.
+# The limits of Kubernetes: a longer value was not sent by an API server.
 LONGEST_NAME: Final = 253
 LONGEST_NAMESPACE: Final = 63
 LONGEST_UID: Final = 128
 LONGEST_LABEL: Final = 63
 
-# The API server itself reads objects nested 10,000 deep; one such resource must not hide all others.
-# At twice that depth the stack of C itself comes to its end, and the process with it.
+# The API server accepts objects nested 10,000 deep, and one of them must not hide all others.
+# At twice that depth the C stack overflows and the process crashes.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 12_000))
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -35,15 +35,15 @@ _UNREADABLE = (*UNDECODABLE, ValueError, TypeError, AttributeError)
 
 
 class NotTheList(Exception):
-    """This is no page of the tenants' list; str() says what it is instead."""
+    """The input is not a page of the tenants' list; str() says what is wrong."""
 
 
 class _Malformed(Exception):
-    """A field says something that cannot be billed; str() is `field: what is wrong`."""
+    """A field cannot be used; str() is `field: what is wrong`."""
 
 
 class Page(Struct, frozen=True):
-    """One page of a list: its items, still undecoded, and the token of the next page."""
+    """One page of a list: its items, not decoded yet, and the token of the next page."""
 
     items: Sequence[Raw]
     resource_version: str
@@ -62,7 +62,7 @@ class _List(Struct):
     items: list[Raw] | None = None
 
 
-# What a field may hold besides the object that it should hold; named so that nothing is decoded twice.
+# What a field may hold instead of an object. Naming the types saves decoding it twice.
 _Other = str | int | float | bool | list[Any] | None
 
 
@@ -98,13 +98,13 @@ _decode_resource = msgspec.json.Decoder(_Resource).decode
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """How the resource is called in the clusters of this ledger."""
+    """The names of the resource and its label in the clusters of this ledger."""
 
     group: str = "pieced.ch"
     kind: str = "PiecedTenant"
     org_label: str = "pieced.ch/zitadel-org-id"
     managed_fields: bool = True
-    """Whether their times are upper bounds, as they are since Kubernetes 1.25."""
+    """Whether the times in `managedFields` are used; since Kubernetes 1.25 they are upper bounds."""
 
     @property
     def list_kind(self) -> str:
@@ -114,13 +114,13 @@ class Dialect(Struct, frozen=True, kw_only=True):
 def read_page(body: bytes, dialect: Dialect, *, kubectl: bool = False) -> Page:
     """Decodes one page, as the API server sends it or (`kubectl`) as `kubectl get -o json` prints it.
 
-    Raises NotTheList for a Table, a Status, metadata only, another resource, or what is no JSON.
+    Raises NotTheList for a Table, a Status, a list of metadata, another resource, or invalid JSON.
     """
     try:
         page = _decode_list(body)
     except UNDECODABLE as error:
         # msgspec's message quotes positions and types, never content.
-        page = _decode_lenient_list(body, f"no Kubernetes list: {error}")
+        page = _decode_lenient_list(body, f"not a Kubernetes list: {error}")
     is_tenants = page.kind == dialect.list_kind and page.api_version.startswith(f"{dialect.group}/")
     is_kubectl = kubectl and page.kind == "List" and page.api_version == "v1"
     if not (is_tenants or is_kubectl):
@@ -135,7 +135,7 @@ def read_page(body: bytes, dialect: Dialect, *, kubectl: bool = False) -> Page:
 def read_tenants(
     items: Iterable[Raw], observed_at: datetime, dialect: Dialect
 ) -> tuple[list[Tenant], list[Unreadable]]:
-    """Reads the items of a page: the tenants, and the quarantined. Raises NotTheList."""
+    """Reads the items of a page: the tenants, and the unreadable resources. Raises NotTheList."""
     tenants: list[Tenant] = []
     unreadable: list[Unreadable] = []
     for item in items:
@@ -150,7 +150,7 @@ def read_tenants(
 def read_tenant(item: Raw | bytes, observed_at: datetime, dialect: Dialect) -> Tenant | Unreadable:
     """Reads one resource: the tenant, or why it is quarantined.
 
-    Raises NotTheList where the item is a resource of another kind.
+    Raises NotTheList if the item is a resource of another kind.
     """
     try:
         resource = _decode_resource(item)
@@ -181,7 +181,7 @@ def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Ten
     name = _name(metadata)
     created_at = _time(metadata.creation, "metadata.creationTimestamp")
     if created_at > observed_at + CLOCK_TOLERANCE:
-        raise _Malformed(f"metadata.creationTimestamp: {stamp(created_at)} lies after the snapshot")
+        raise _Malformed(f"metadata.creationTimestamp: {stamp(created_at)} is later than the snapshot")
     suspended_at = (
         None if status.suspended_at is None else _time(status.suspended_at, "status.suspendedAt")
     )
@@ -230,7 +230,7 @@ def _skills(packages: Any) -> tuple[str, ...]:
     if not isinstance(packages, list):
         raise _Malformed(f"spec.packages: expected a list of strings, found {_found(packages)}")
     try:
-        # All of them at once: hardly ever is one odd.
+        # Check them all at once, because nearly always all are valid.
         joined = "".join(packages)
         are_text = all(packages) and "\0" not in joined and _is_text(joined)
     except TypeError:
@@ -242,7 +242,7 @@ def _skills(packages: Any) -> tuple[str, ...]:
 
 
 def _text(value: Any, field: str, longest: int | None = None, *, required: bool = True) -> str:
-    """A string that can be stored and told from nothing: not empty, and without NUL."""
+    """A string that is not empty and that Postgres can store: valid Unicode without NUL."""
     if value is None and required:
         raise _Malformed(f"{field}: missing")
     if not isinstance(value, str):
@@ -250,16 +250,18 @@ def _text(value: Any, field: str, longest: int | None = None, *, required: bool 
     if not value:
         raise _Malformed(f"{field}: empty")
     if "\0" in value:
-        raise _Malformed(f"{field}: {quoted(value)} contains a NUL")
+        raise _Malformed(f"{field}: {quoted(value)} contains a NUL character")
     if longest is not None and len(value.encode(errors="replace")) > longest:
-        raise _Malformed(f"{field}: {quoted(value)} is longer than the {longest} bytes of Kubernetes")
+        raise _Malformed(
+            f"{field}: {quoted(value)} is longer than the {longest} bytes that Kubernetes allows"
+        )
     if not _is_text(value):
-        raise _Malformed(f"{field}: {quoted(value)} is no Unicode text")
+        raise _Malformed(f"{field}: {quoted(value)} is not valid Unicode")
     return value
 
 
 def _is_text(value: str) -> bool:
-    """Whether it can be written as UTF-8: it contains no half of a surrogate pair."""
+    """Whether it can be encoded as UTF-8: it has no unpaired surrogates."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -273,13 +275,14 @@ def _time(value: Any, field: str) -> datetime:
     try:
         return instant(value)
     except ValueError:
-        raise _Malformed(f"{field}: {quoted(value)} is no RFC 3339 time") from None
+        raise _Malformed(f"{field}: {quoted(value)} is not an RFC 3339 time") from None
 
 
 def _decode_lenient_list(body: bytes, problem: str) -> _List:
-    """Leaves what one item holds against msgspec (half a surrogate pair, no UTF-8) to that item.
+    """Decodes a list that msgspec rejects because of one item: an unpaired surrogate, invalid UTF-8.
 
-    Raises NotTheList with `problem` where the standard library cannot read it either.
+    That item is rejected later, on its own. Raises NotTheList with `problem` if the standard library
+    cannot decode the list either.
     """
     if not body.strip():
         raise NotTheList("empty")
@@ -292,12 +295,12 @@ def _decode_lenient_list(body: bytes, problem: str) -> _List:
 
 
 def _lenient(text: Raw | bytes) -> dict[str, Any]:
-    """As JSON, with halves of surrogate pairs where the text is no text; they are found later on."""
-    # As floats: an integer may be longer than Python reads, and none is read that would be kept.
+    """Decodes JSON. Bytes that are not UTF-8 become unpaired surrogates, which `_text` rejects."""
+    # Integers as floats: Python limits the length of an integer, and no integer is used here.
     document = json.loads(bytes(text).decode(errors="surrogateescape"), parse_int=float)
     metadata = document.get("metadata")
     if isinstance(metadata, dict):
-        # Evidence that nobody may need, and that would have to be bytes again.
+        # The evidence is optional, and would have to be encoded again.
         metadata.pop("managedFields", None)
     if not isinstance(document.get("items", []), list):
         raise TypeError("items")
@@ -307,14 +310,18 @@ def _lenient(text: Raw | bytes) -> dict[str, Any]:
 def _check_kind(resource: _Resource, dialect: Dialect) -> None:
     """Raises NotTheList for a resource of another kind, or of another group."""
     if resource.kind not in (None, dialect.kind):
-        raise NotTheList(f"it holds a resource of kind {_found(resource.kind)}, not only {dialect.kind}")
+        raise NotTheList(
+            f"it contains a resource of kind {_found(resource.kind)}; expected only {dialect.kind}"
+        )
     group = resource.api_version
     if group is not None and not (isinstance(group, str) and group.startswith(f"{dialect.group}/")):
-        raise NotTheList(f"it holds a resource of apiVersion {_found(group)}, not of {dialect.group}")
+        raise NotTheList(
+            f"it contains a resource of apiVersion {_found(group)}; expected the group {dialect.group}"
+        )
 
 
 def _who(metadata: object) -> dict[str, str | None]:
-    """As much of uid and name as can be read; it decides what is frozen."""
+    """The uid and the name, as far as they can be read: whose known state is kept."""
     who: dict[str, str | None] = {"uid": None, "name": None}
     if isinstance(metadata, _Metadata):
         with suppress(_Malformed):

@@ -9,13 +9,13 @@ _RFC_3339 = re.compile(
 
 
 def instant(text: str) -> datetime:
-    """An RFC 3339 time as UTC; what is finer than a microsecond is cut off. Raises ValueError."""
+    """Converts an RFC 3339 time to UTC, truncated to microseconds. Raises ValueError."""
     match = _RFC_3339.fullmatch(text)
     if match is None:
         raise ValueError(text)
     day, time, fraction, zone = match.groups()
     if fraction is None and zone == "Z":
-        # As Kubernetes writes nearly all of them: there is nothing to convert.
+        # The usual form of Kubernetes needs no conversion.
         return datetime.fromisoformat(text)
     zone = "+00:00" if zone in "Zz" else zone
     microseconds = (fraction or "")[:6].ljust(6, "0")

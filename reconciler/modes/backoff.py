@@ -1,4 +1,4 @@
-"""How long to wait after a failure: longer each time, never for ever."""
+"""Exponential back-off after failures, with jitter and an upper limit."""
 
 import random
 from typing import Final
@@ -9,9 +9,9 @@ LONGEST: Final = 60.0
 
 
 def delay(failures: int, first: float = FIRST, longest: float = LONGEST) -> float:
-    """Seconds to wait after so many failures in a row; none where there was none.
+    """Seconds to wait after `failures` failures in a row; 0 without a failure.
 
-    Spread by a fifth, so that those who failed together do not come back together.
+    Up to a fifth is taken off at random, so that replicas that failed together retry apart.
     """
     if failures <= 0:
         return 0.0

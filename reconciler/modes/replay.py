@@ -1,4 +1,4 @@
-"""Passes over several snapshots that were kept, oldest first: how archives become history."""
+"""Passes over several archived snapshots, oldest first."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -12,21 +12,21 @@ from reconciler.passes import Pass, Source
 log = logging.getLogger(__name__)
 
 
-class Kept(Source, Protocol):
-    """A snapshot that was kept, with the instant it was taken."""
+class Archived(Source, Protocol):
+    """An archived snapshot, with the instant at which it was taken."""
 
     name: str
     observed_at: datetime
 
 
 def replay(
-    sources: Sequence[Kept],
+    sources: Sequence[Archived],
     last_instant: Callable[[], datetime | None],
     one_pass: Callable[[Source], Pass],
 ) -> Iterator[Pass]:
-    """A pass over each snapshot; those not newer than the last pass are skipped, and named.
+    """Makes a pass over each snapshot. Those not newer than the last pass are skipped and logged.
 
-    So an archive may be replayed again after it was interrupted, and while others write.
+    So an interrupted replay can be started again, also while other passes are written.
     """
     last = last_instant()
     for source in sources:

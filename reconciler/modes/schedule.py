@@ -1,4 +1,4 @@
-"""When passes are due. The one file that knows `apscheduler`."""
+"""When passes are due. No other module imports `apscheduler`."""
 
 import signal
 from collections.abc import Callable
@@ -18,8 +18,8 @@ def run_until_told(
 ) -> None:
     """Makes a pass at once, and then whenever one is due, until SIGTERM or SIGINT.
 
-    The pass in hand is finished first; what takes longer than `stop_timeout`, or a second signal, ends
-    it as Ctrl-C would, by KeyboardInterrupt, with nothing of it written.
+    On the signal, the running pass is finished. If that takes longer than `stop_timeout`, or on a
+    second signal, KeyboardInterrupt ends it and nothing of it is written.
     """
 
     def told(*_: object) -> None:
@@ -42,11 +42,12 @@ def run_until_told(
 def make_scheduler(
     due: Callable[[], object], seconds: float, jitter: float = 0, cron: str | None = None
 ) -> BackgroundScheduler:
-    """The scheduler, not started yet: calls `due` at once, and then every `seconds` or by `cron`.
+    """A scheduler, not started: it calls `due` at once, and then every `seconds` or by `cron`.
 
-    Ticks that were missed are made up once. Raises UsageError where `cron` says nothing.
+    However many ticks were missed, `due` is called once for them. Raises UsageError if `cron` is
+    invalid.
     """
-    # The first executor is the default one: it runs the job in the scheduler's thread.
+    # This executor runs the job in the scheduler's thread.
     scheduler = BackgroundScheduler(timezone=UTC, executors={"default": DebugExecutor()})
     scheduler.add_job(
         due,

@@ -51,10 +51,10 @@ def printed(name: str) -> str:
 CONTENTS: dict[str, tuple[object, str]] = {
     "empty": (b"", "empty"),
     "blank": (b" \n\n", "empty"),
-    "cut JSON": (json.dumps(LIST).encode()[:-20], "no Kubernetes list"),
+    "cut JSON": (json.dumps(LIST).encode()[:-20], "not a Kubernetes list"),
     "cut YAML": ((KUBECTL / "kubectl-get.yaml").read_bytes()[:2000], ""),
     "no text": (os.urandom(64) + b"\xff", ""),
-    "a list of something": ([tenant("ada")], "no Kubernetes list"),
+    "a list of something": ([tenant("ada")], "not a Kubernetes list"),
     "a string": ("tenants", ""),
     "one object": ((KUBECTL / "kubectl-get-one.json").read_bytes(), "PiecedTenant"),
     "a table": ((KUBECTL / "kubectl-get-table.txt").read_bytes(), ""),
