@@ -1,14 +1,14 @@
--- The ledger: what happened to whom, and when. Every statement may be run again.
+-- The ledger: what happened to each tenant, and when. Every statement can be run again.
 --
--- A table is created with the columns that other programs rely on, and completed by ALTER TABLE: so a
--- database in which the portal made these tables is brought to the same shape, and keeps its rows.
+-- CREATE TABLE names the columns that other programs rely on, and ALTER TABLE adds the rest. So a
+-- database in which the portal created these tables gets the same columns and keeps its rows.
 
 CREATE TABLE IF NOT EXISTS reconciler_schema (
     version     integer PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE reconciler_schema IS 'The versions of this schema that were applied here; the highest one counts.';
-COMMENT ON COLUMN reconciler_schema.version IS 'Number of the version.';
+COMMENT ON TABLE reconciler_schema IS 'The versions of this schema that were applied. The highest is current.';
+COMMENT ON COLUMN reconciler_schema.version IS 'The version.';
 COMMENT ON COLUMN reconciler_schema.applied_at IS 'When it was applied.';
 
 CREATE TABLE IF NOT EXISTS reconciler_passes (
@@ -31,24 +31,24 @@ CREATE TABLE IF NOT EXISTS reconciler_passes (
 );
 ALTER TABLE reconciler_passes
     ADD COLUMN IF NOT EXISTS complete boolean NOT NULL DEFAULT true;
-COMMENT ON TABLE reconciler_passes IS 'One row for each pass that was written: what was looked at, when, and what came of it. Append-only.';
-COMMENT ON COLUMN reconciler_passes.id IS 'Number of the pass; later passes have higher ones.';
+COMMENT ON TABLE reconciler_passes IS 'One row per pass: which snapshot it used, when, and what it wrote. Append-only.';
+COMMENT ON COLUMN reconciler_passes.id IS 'Number of the pass. Later passes have higher numbers.';
 COMMENT ON COLUMN reconciler_passes.source IS 'Where the snapshot came from: cluster, or the name of a file.';
-COMMENT ON COLUMN reconciler_passes.cluster_uid IS 'The uid of the namespace kube-system; null where a file did not name its cluster.';
-COMMENT ON COLUMN reconciler_passes.resource_version IS 'The list''s resourceVersion, as the API server wrote it; null where a file has none.';
-COMMENT ON COLUMN reconciler_passes.asked_at IS 'When the first request was sent, on the API server''s clock: no change before it is missing.';
+COMMENT ON COLUMN reconciler_passes.cluster_uid IS 'The uid of the namespace kube-system. Null if the cluster of a file is not known.';
+COMMENT ON COLUMN reconciler_passes.resource_version IS 'The resourceVersion of the snapshot. Null if a file has none.';
+COMMENT ON COLUMN reconciler_passes.asked_at IS 'When the first request was sent, on the API server''s clock. The snapshot contains every change before it.';
 COMMENT ON COLUMN reconciler_passes.observed_at IS 'When the first page arrived, on the API server''s clock: the instant of the snapshot.';
 COMMENT ON COLUMN reconciler_passes.written_at IS 'When the pass was written, on the database''s clock.';
-COMMENT ON COLUMN reconciler_passes.tenants_examined IS 'Tenants in the snapshot, the quarantined among them.';
-COMMENT ON COLUMN reconciler_passes.lifecycle_inserted IS 'Lifecycles that the pass began.';
-COMMENT ON COLUMN reconciler_passes.lifecycle_deleted IS 'Lifecycles that the pass ended.';
-COMMENT ON COLUMN reconciler_passes.events_inserted IS 'Rows in tenant_skill_events.';
-COMMENT ON COLUMN reconciler_passes.suspension_events_inserted IS 'Rows in tenant_suspension_events.';
-COMMENT ON COLUMN reconciler_passes.quarantined IS 'The tenants that could not be read or need a decision: [{"tenantName", "reason"}].';
+COMMENT ON COLUMN reconciler_passes.tenants_examined IS 'Number of tenants in the snapshot, including quarantined ones.';
+COMMENT ON COLUMN reconciler_passes.lifecycle_inserted IS 'Number of lifecycles that the pass began.';
+COMMENT ON COLUMN reconciler_passes.lifecycle_deleted IS 'Number of lifecycles that the pass ended.';
+COMMENT ON COLUMN reconciler_passes.events_inserted IS 'Number of rows that it wrote to tenant_skill_events.';
+COMMENT ON COLUMN reconciler_passes.suspension_events_inserted IS 'Number of rows that it wrote to tenant_suspension_events.';
+COMMENT ON COLUMN reconciler_passes.quarantined IS 'Tenants that could not be read or that wait for an operator''s decision: [{"tenantName", "reason"}].';
 COMMENT ON COLUMN reconciler_passes.held_back IS 'The deletions that the brake held back: [{"tenantName", "tenantUid"}].';
-COMMENT ON COLUMN reconciler_passes.adopted_cluster IS 'True where an operator let this cluster continue the one before.';
-COMMENT ON COLUMN reconciler_passes.complete IS 'True where all tenants were looked at; false for one watched change, or a note of how far the watch has come.';
-COMMENT ON COLUMN reconciler_passes.program_version IS 'The version of the reconciler that wrote it.';
+COMMENT ON COLUMN reconciler_passes.adopted_cluster IS 'True if an operator let this cluster continue the previous one (--adopt-cluster).';
+COMMENT ON COLUMN reconciler_passes.complete IS 'True if the snapshot has all tenants. False for one watched change, or for a record of how far the watch has come.';
+COMMENT ON COLUMN reconciler_passes.program_version IS 'The version of reconciler that wrote the pass.';
 
 -- One billed life of a tenant ---------------------------------------------------------------------
 
@@ -71,38 +71,38 @@ ALTER TABLE tenant_billing_lifecycle
     ADD COLUMN IF NOT EXISTS deleted_time_source text,
     ADD COLUMN IF NOT EXISTS deleted_observed_at timestamptz,
     ADD COLUMN IF NOT EXISTS deleted_pass_id     bigint;
-COMMENT ON TABLE tenant_billing_lifecycle IS 'One billed life of a tenant: from its creation to its deletion. A tenant re-created under its old name is a new one.';
-COMMENT ON COLUMN tenant_billing_lifecycle.id IS 'Number of the lifecycle; the events name it.';
+COMMENT ON TABLE tenant_billing_lifecycle IS 'One billed life of a tenant, from its creation to its deletion. A tenant that is created again under its old name gets a new row.';
+COMMENT ON COLUMN tenant_billing_lifecycle.id IS 'Number of the lifecycle. Events refer to it.';
 COMMENT ON COLUMN tenant_billing_lifecycle.tenant_name IS 'metadata.name, or namespace/name.';
 COMMENT ON COLUMN tenant_billing_lifecycle.zitadel_org_id IS 'The organisation that pays.';
-COMMENT ON COLUMN tenant_billing_lifecycle.tenant_uid IS 'metadata.uid, the tenant''s identity; null until a snapshot shows an adopted one.';
-COMMENT ON COLUMN tenant_billing_lifecycle.cluster_uid IS 'The cluster in which it was first seen; null where a file did not name it.';
-COMMENT ON COLUMN tenant_billing_lifecycle.created_at IS 'Best known time of its creation; billing counts from here.';
-COMMENT ON COLUMN tenant_billing_lifecycle.created_not_before IS 'Earliest time that the creation can have been.';
-COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Where created_at comes from: creation, or observed where it goes on under another org (reconciler_moves); null: written by the portal.';
-COMMENT ON COLUMN tenant_billing_lifecycle.created_observed_at IS 'Instant of the snapshot that first showed it.';
+COMMENT ON COLUMN tenant_billing_lifecycle.tenant_uid IS 'metadata.uid, the tenant''s identity. Null for a lifecycle of the portal until a snapshot shows the tenant.';
+COMMENT ON COLUMN tenant_billing_lifecycle.cluster_uid IS 'The cluster in which it was first seen. Null if the cluster of a file is not known.';
+COMMENT ON COLUMN tenant_billing_lifecycle.created_at IS 'Best known time of the creation. Billing starts here.';
+COMMENT ON COLUMN tenant_billing_lifecycle.created_not_before IS 'Earliest possible time of the creation.';
+COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Evidence for created_at: creation, or observed for a lifecycle that continues another one under a new org (reconciler_moves). Null if the portal wrote it.';
+COMMENT ON COLUMN tenant_billing_lifecycle.created_observed_at IS 'Instant of the snapshot that first showed the tenant.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_pass_id IS 'The pass that wrote the creation.';
-COMMENT ON COLUMN tenant_billing_lifecycle.recognised_pass_id IS 'The pass that found out the uid of one that the portal began; set by the database.';
-COMMENT ON COLUMN tenant_billing_lifecycle.deleted_at IS 'Best known time of its deletion; billing counts to here. Null: it lives.';
-COMMENT ON COLUMN tenant_billing_lifecycle.deleted_not_before IS 'Earliest time that the deletion can have been.';
-COMMENT ON COLUMN tenant_billing_lifecycle.deleted_time_source IS 'Where deleted_at comes from: deletion, successor or observed.';
-COMMENT ON COLUMN tenant_billing_lifecycle.deleted_observed_at IS 'Instant of the snapshot in which the deletion showed.';
+COMMENT ON COLUMN tenant_billing_lifecycle.recognised_pass_id IS 'The pass that found the uid of a lifecycle that the portal began. Set by the database.';
+COMMENT ON COLUMN tenant_billing_lifecycle.deleted_at IS 'Best known time of the deletion. Billing ends here. Null while the tenant is live.';
+COMMENT ON COLUMN tenant_billing_lifecycle.deleted_not_before IS 'Earliest possible time of the deletion.';
+COMMENT ON COLUMN tenant_billing_lifecycle.deleted_time_source IS 'Evidence for deleted_at: deletion, successor or observed.';
+COMMENT ON COLUMN tenant_billing_lifecycle.deleted_observed_at IS 'Instant of the snapshot that first showed the deletion.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_pass_id IS 'The pass that wrote the deletion.';
 
 -- The events of a lifecycle -----------------------------------------------------------------------
 --
--- `ordinal` numbers the rows of one lifecycle and subject: odd switches on, even switches off, and each
--- row above 1 refers to the one before it. So two `enabled` in a row cannot be written by anyone.
--- Where the portal's own rows, which have no ordinal, end with a subject switched on, the first row
--- after them is number 0.
+-- `ordinal` numbers the rows of one lifecycle and subject. Odd numbers switch on, even numbers switch
+-- off, and each row above 1 refers to the one before it. So nobody can write two `enabled` in a row.
+-- The portal's own rows have no ordinal. If they end with the subject switched on, the first row after
+-- them has the ordinal 0.
 
--- Not STRICT: then it would not be inlined, and it is computed for every row.
+-- Not STRICT, because a STRICT function is not inlined, and this one is computed for every row.
 CREATE OR REPLACE FUNCTION reconciler_skill_key(skill_id text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN octet_length(skill_id) <= 128 AND NOT starts_with(skill_id, 'sha256:') THEN skill_id
                 ELSE 'sha256:' || encode(sha256(replace(skill_id, chr(92), chr(92) || chr(92))::bytea), 'hex') END
 $$;
-COMMENT ON FUNCTION reconciler_skill_key(text) IS 'The skill, or its digest where it is longer than an index can hold.';
+COMMENT ON FUNCTION reconciler_skill_key(text) IS 'The skill, or its digest if it is too long for an index.';
 
 CREATE TABLE IF NOT EXISTS tenant_skill_events (
     id          bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -121,21 +121,21 @@ ALTER TABLE tenant_skill_events
     ADD COLUMN IF NOT EXISTS ordinal      integer,
     ADD COLUMN IF NOT EXISTS previous     integer GENERATED ALWAYS AS (CASE WHEN ordinal > 1 THEN ordinal - 1 END) STORED,
     ADD COLUMN IF NOT EXISTS skill_key    text GENERATED ALWAYS AS (reconciler_skill_key(skill_id)) STORED;
-COMMENT ON TABLE tenant_skill_events IS 'When a skill was switched on or off for a tenant. Append-only.';
+COMMENT ON TABLE tenant_skill_events IS 'When a skill of a tenant was enabled or disabled. Append-only.';
 COMMENT ON COLUMN tenant_skill_events.id IS 'Number of the row.';
 COMMENT ON COLUMN tenant_skill_events.tenant_name IS 'metadata.name, or namespace/name.';
-COMMENT ON COLUMN tenant_skill_events.skill_id IS 'One entry of spec.packages, to the letter.';
+COMMENT ON COLUMN tenant_skill_events.skill_id IS 'One entry of spec.packages, unchanged.';
 COMMENT ON COLUMN tenant_skill_events.event_kind IS 'enabled or disabled.';
-COMMENT ON COLUMN tenant_skill_events.occurred_at IS 'Best known time; billing counts with it.';
-COMMENT ON COLUMN tenant_skill_events.lifecycle_id IS 'The lifecycle it belongs to; null on rows that the portal wrote.';
-COMMENT ON COLUMN tenant_skill_events.tenant_uid IS 'metadata.uid when it was written; null on rows that the portal wrote.';
-COMMENT ON COLUMN tenant_skill_events.not_before IS 'Earliest time that it can have been.';
-COMMENT ON COLUMN tenant_skill_events.time_source IS 'Where occurred_at comes from: creation, managed-fields or observed.';
-COMMENT ON COLUMN tenant_skill_events.observed_at IS 'Instant of the snapshot in which it showed.';
-COMMENT ON COLUMN tenant_skill_events.pass_id IS 'The pass that wrote it; null on rows that the portal wrote.';
-COMMENT ON COLUMN tenant_skill_events.ordinal IS 'Its place among the rows of its lifecycle and skill: odd enabled, even disabled; null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_skill_events.occurred_at IS 'Best known time of the change. Billing uses it.';
+COMMENT ON COLUMN tenant_skill_events.lifecycle_id IS 'The lifecycle of the event. Null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_skill_events.tenant_uid IS 'metadata.uid when the row was written. Null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_skill_events.not_before IS 'Earliest possible time of the change.';
+COMMENT ON COLUMN tenant_skill_events.time_source IS 'Evidence for occurred_at: creation, managed-fields or observed.';
+COMMENT ON COLUMN tenant_skill_events.observed_at IS 'Instant of the snapshot that first showed the change.';
+COMMENT ON COLUMN tenant_skill_events.pass_id IS 'The pass that wrote the row. Null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_skill_events.ordinal IS 'Position among the rows of its lifecycle and skill: odd is enabled, even is disabled. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_skill_events.previous IS 'The ordinal of the row before it, which must exist.';
-COMMENT ON COLUMN tenant_skill_events.skill_key IS 'skill_id, or its digest where it is too long for an index.';
+COMMENT ON COLUMN tenant_skill_events.skill_key IS 'skill_id, or its digest if it is too long for an index.';
 
 CREATE TABLE IF NOT EXISTS tenant_suspension_events (
     id          bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
@@ -156,14 +156,14 @@ COMMENT ON TABLE tenant_suspension_events IS 'When a tenant was suspended or res
 COMMENT ON COLUMN tenant_suspension_events.id IS 'Number of the row.';
 COMMENT ON COLUMN tenant_suspension_events.tenant_name IS 'metadata.name, or namespace/name.';
 COMMENT ON COLUMN tenant_suspension_events.event_kind IS 'suspended or resumed.';
-COMMENT ON COLUMN tenant_suspension_events.occurred_at IS 'Best known time; billing counts with it.';
-COMMENT ON COLUMN tenant_suspension_events.lifecycle_id IS 'The lifecycle it belongs to; null on rows that the portal wrote.';
-COMMENT ON COLUMN tenant_suspension_events.tenant_uid IS 'metadata.uid when it was written; null on rows that the portal wrote.';
-COMMENT ON COLUMN tenant_suspension_events.not_before IS 'Earliest time that it can have been.';
-COMMENT ON COLUMN tenant_suspension_events.time_source IS 'Where occurred_at comes from: status, managed-fields or observed.';
-COMMENT ON COLUMN tenant_suspension_events.observed_at IS 'Instant of the snapshot in which it showed.';
-COMMENT ON COLUMN tenant_suspension_events.pass_id IS 'The pass that wrote it; null on rows that the portal wrote.';
-COMMENT ON COLUMN tenant_suspension_events.ordinal IS 'Its place among the rows of its lifecycle: odd suspended, even resumed; null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_suspension_events.occurred_at IS 'Best known time of the change. Billing uses it.';
+COMMENT ON COLUMN tenant_suspension_events.lifecycle_id IS 'The lifecycle of the event. Null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_suspension_events.tenant_uid IS 'metadata.uid when the row was written. Null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_suspension_events.not_before IS 'Earliest possible time of the change.';
+COMMENT ON COLUMN tenant_suspension_events.time_source IS 'Evidence for occurred_at: status, managed-fields or observed.';
+COMMENT ON COLUMN tenant_suspension_events.observed_at IS 'Instant of the snapshot that first showed the change.';
+COMMENT ON COLUMN tenant_suspension_events.pass_id IS 'The pass that wrote the row. Null on rows that the portal wrote.';
+COMMENT ON COLUMN tenant_suspension_events.ordinal IS 'Position among the rows of its lifecycle: odd is suspended, even is resumed. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_suspension_events.previous IS 'The ordinal of the row before it, which must exist.';
 
 -- The known state ---------------------------------------------------------------------------------
@@ -176,13 +176,13 @@ CREATE TABLE IF NOT EXISTS reconciler_state (
     read_at      timestamptz,
     held         boolean NOT NULL DEFAULT false
 );
-COMMENT ON TABLE reconciler_state IS 'What the ledger last said of each live tenant: one row each, written with the events and rebuilt from them at any time (reconciler_derived_state()).';
+COMMENT ON TABLE reconciler_state IS 'The known state: what the ledger last said of each live tenant, one row each. Written with the events; reconciler_derived_state() rebuilds it from them.';
 COMMENT ON COLUMN reconciler_state.lifecycle_id IS 'The live lifecycle.';
 COMMENT ON COLUMN reconciler_state.skills IS 'The skills that are enabled, sorted by code point.';
-COMMENT ON COLUMN reconciler_state.suspended IS 'Whether it is suspended.';
-COMMENT ON COLUMN reconciler_state.changed_at IS 'The latest time of its rows; no later row may lie before.';
-COMMENT ON COLUMN reconciler_state.held IS 'It was not in the last snapshot, and its deletion is held back until an operator decides.';
-COMMENT ON COLUMN reconciler_state.read_at IS 'When the last pass that could read the tenant asked for it; null: the last pass of all could.';
+COMMENT ON COLUMN reconciler_state.suspended IS 'Whether the tenant is suspended.';
+COMMENT ON COLUMN reconciler_state.changed_at IS 'The latest occurred_at of the lifecycle''s rows. A later row never has an earlier time.';
+COMMENT ON COLUMN reconciler_state.held IS 'True if the tenant is missing and the brake holds its deletion back until an operator decides or the tenant is back.';
+COMMENT ON COLUMN reconciler_state.read_at IS 'When the last pass that could read the tenant sent its request. Null if the last pass could.';
 
 CREATE OR REPLACE FUNCTION reconciler_derived_state(lifecycles bigint[] DEFAULT NULL)
 RETURNS TABLE (lifecycle_id bigint, skills text[], suspended boolean, changed_at timestamptz)
@@ -192,7 +192,7 @@ WITH live AS (
     FROM tenant_billing_lifecycle
     WHERE CASE WHEN $1 IS NULL THEN deleted_at IS NULL ELSE id = ANY($1) END
 ), portal AS (
-    -- The portal's rows name no lifecycle: theirs is the one of that name that it began itself.
+    -- The portal's rows name no lifecycle. They belong to the lifecycle of that name that the portal began.
     SELECT id, tenant_name FROM live WHERE created_pass_id IS NULL
 ), event AS (
     SELECT live.id AS lifecycle_id, e.skill_id, e.event_kind = 'enabled' AS is_on, e.ordinal, e.id, e.occurred_at, e.observed_at
@@ -224,14 +224,14 @@ WITH live AS (
 SELECT live.id AS lifecycle_id,
        coalesce(on_now.skills, '{}') AS skills,
        coalesce(on_now.suspended, false) AS suspended,
-       -- The portal may have written times that have not come yet; ours never lie after their snapshot.
+       -- The portal may have written times in the future. Ours are never later than their snapshot.
        coalesce(greatest(changed.ours_at, CASE WHEN live.created_pass_id IS NOT NULL THEN live.created_at END),
                 least(greatest(changed.occurred_at, live.created_at), now())) AS changed_at
 FROM live
 LEFT JOIN changed ON changed.lifecycle_id = live.id
 LEFT JOIN on_now ON on_now.lifecycle_id = live.id
 $$;
-COMMENT ON FUNCTION reconciler_derived_state(bigint[]) IS 'reconciler_state as the events alone give it, of these lifecycles or, without any, of the live ones.';
+COMMENT ON FUNCTION reconciler_derived_state(bigint[]) IS 'The rows of reconciler_state as computed from the events alone, for these lifecycles, or for all live ones if none are given.';
 
 -- What operators decided -----------------------------------------------------------------------------
 
@@ -242,11 +242,11 @@ CREATE TABLE IF NOT EXISTS reconciler_rebindings (
     new_uid      text NOT NULL,
     PRIMARY KEY (pass_id, lifecycle_id)
 );
-COMMENT ON TABLE reconciler_rebindings IS 'Lifecycles that an operator (--rebind) let go on under another uid. Append-only.';
+COMMENT ON TABLE reconciler_rebindings IS 'Lifecycles that an operator continued under another uid (--rebind). Append-only.';
 COMMENT ON COLUMN reconciler_rebindings.pass_id IS 'The pass that did it.';
-COMMENT ON COLUMN reconciler_rebindings.lifecycle_id IS 'The lifecycle that goes on.';
-COMMENT ON COLUMN reconciler_rebindings.old_uid IS 'Its tenant''s uid before.';
-COMMENT ON COLUMN reconciler_rebindings.new_uid IS 'Its tenant''s uid since.';
+COMMENT ON COLUMN reconciler_rebindings.lifecycle_id IS 'The lifecycle that continues.';
+COMMENT ON COLUMN reconciler_rebindings.old_uid IS 'The uid of its tenant before.';
+COMMENT ON COLUMN reconciler_rebindings.new_uid IS 'The uid of its tenant from then on.';
 
 CREATE TABLE IF NOT EXISTS reconciler_reopenings (
     pass_id             bigint NOT NULL REFERENCES reconciler_passes (id),
@@ -258,26 +258,26 @@ CREATE TABLE IF NOT EXISTS reconciler_reopenings (
     deleted_pass_id     bigint,
     PRIMARY KEY (pass_id, lifecycle_id)
 );
-COMMENT ON TABLE reconciler_reopenings IS 'Deletions that an operator (--reopen) withdrew, as they were recorded. Append-only.';
-COMMENT ON COLUMN reconciler_reopenings.pass_id IS 'The pass that withdrew it.';
-COMMENT ON COLUMN reconciler_reopenings.lifecycle_id IS 'The lifecycle that lives again.';
-COMMENT ON COLUMN reconciler_reopenings.deleted_at IS 'The deletion that was recorded.';
-COMMENT ON COLUMN reconciler_reopenings.deleted_not_before IS 'Its earliest time.';
-COMMENT ON COLUMN reconciler_reopenings.deleted_time_source IS 'Where it came from.';
-COMMENT ON COLUMN reconciler_reopenings.deleted_observed_at IS 'The snapshot in which it showed.';
-COMMENT ON COLUMN reconciler_reopenings.deleted_pass_id IS 'The pass that had recorded it.';
+COMMENT ON TABLE reconciler_reopenings IS 'Deletions that an operator withdrew (--reopen), as they were recorded. Append-only.';
+COMMENT ON COLUMN reconciler_reopenings.pass_id IS 'The pass that withdrew the deletion.';
+COMMENT ON COLUMN reconciler_reopenings.lifecycle_id IS 'The lifecycle that is live again.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_at IS 'The recorded time of the deletion.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_not_before IS 'Its earliest possible time.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_time_source IS 'Its evidence.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_observed_at IS 'The snapshot that showed it.';
+COMMENT ON COLUMN reconciler_reopenings.deleted_pass_id IS 'The pass that recorded it.';
 
 CREATE TABLE IF NOT EXISTS reconciler_moves (
     pass_id               bigint NOT NULL REFERENCES reconciler_passes (id),
     lifecycle_id          bigint NOT NULL PRIMARY KEY,
     previous_lifecycle_id bigint NOT NULL UNIQUE
 );
-COMMENT ON TABLE reconciler_moves IS 'Lifecycles that an operator (org move) let go on under another organisation: the previous one ended where the next began. Append-only.';
+COMMENT ON TABLE reconciler_moves IS 'Lifecycles that an operator continued under another organisation (org move): the previous one ended when the next one began. Append-only.';
 COMMENT ON COLUMN reconciler_moves.pass_id IS 'The pass that did it.';
-COMMENT ON COLUMN reconciler_moves.lifecycle_id IS 'The lifecycle under the new organisation; it costs no second set-up fee.';
+COMMENT ON COLUMN reconciler_moves.lifecycle_id IS 'The lifecycle under the new organisation. It does not pay a second set-up fee.';
 COMMENT ON COLUMN reconciler_moves.previous_lifecycle_id IS 'The lifecycle under the old one.';
 
--- About prices and organisations, with the reconciler; what the portal or anybody else changes is not on record here.
+-- Changes of prices and organisations that were made with reconciler. Changes by the portal or by others are not recorded here.
 CREATE TABLE IF NOT EXISTS reconciler_decisions (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     decided_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -292,14 +292,14 @@ CREATE TABLE IF NOT EXISTS reconciler_decisions (
 COMMENT ON TABLE reconciler_decisions IS 'Who changed a price, or how an organisation is billed, when, and from what to what. Append-only.';
 COMMENT ON COLUMN reconciler_decisions.id IS 'Number of the decision.';
 COMMENT ON COLUMN reconciler_decisions.decided_at IS 'When, on the database''s clock.';
-COMMENT ON COLUMN reconciler_decisions.decided_by IS 'Who, by their own account (--by), or the user of their machine.';
-COMMENT ON COLUMN reconciler_decisions.database_user IS 'The role that they connected as.';
+COMMENT ON COLUMN reconciler_decisions.decided_by IS 'The operator: --by, or else the OS user.';
+COMMENT ON COLUMN reconciler_decisions.database_user IS 'The database role of the connection.';
 COMMENT ON COLUMN reconciler_decisions.table_name IS 'The table that was changed.';
 COMMENT ON COLUMN reconciler_decisions.subject IS 'The skill or the organisation; null for the platform.';
-COMMENT ON COLUMN reconciler_decisions.before IS 'The columns that changed, as they were; amounts are strings, as they are exact. Null: there was no row.';
-COMMENT ON COLUMN reconciler_decisions.after IS 'The same as they are since. Null: there is no row any more.';
+COMMENT ON COLUMN reconciler_decisions.before IS 'The old values of the changed columns. Amounts are strings, to be exact. Null if there was no row.';
+COMMENT ON COLUMN reconciler_decisions.after IS 'The new values. Null if the row was removed.';
 
--- A withdrawal says by itself what it withdraws.
+-- The database fills in what is withdrawn, so that the record cannot be wrong.
 CREATE OR REPLACE FUNCTION reconciler_record_deletion() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     SELECT l.deleted_at, l.deleted_not_before, l.deleted_time_source, l.deleted_observed_at, l.deleted_pass_id
@@ -311,11 +311,11 @@ COMMENT ON FUNCTION reconciler_record_deletion() IS 'Fills in the deletion that 
 CREATE OR REPLACE TRIGGER reconciler_reopenings_record
     BEFORE INSERT ON reconciler_reopenings FOR EACH ROW EXECUTE FUNCTION reconciler_record_deletion();
 
--- Keys, and rules that hold against every writer ---------------------------------------------------
+-- Keys and constraints, for every writer -----------------------------------------------------------
 
 DO $$
 DECLARE
-    -- The portal's key: a name could live only once. A name may live again; only one may be alive.
+    -- The portal's primary key allows a name only once. Here a name may have several lifecycles, one of them live.
     portal_key text := (
         SELECT conname FROM pg_constraint
         WHERE conrelid = 'tenant_billing_lifecycle'::regclass AND contype = 'p'
@@ -326,7 +326,7 @@ BEGIN
     IF portal_key IS NOT NULL THEN
         EXECUTE format('ALTER TABLE tenant_billing_lifecycle DROP CONSTRAINT %I', portal_key);
     END IF;
-    -- Until version 2 nothing but a creation began a lifecycle.
+    -- Before version 2 every lifecycle began with a creation.
     ALTER TABLE tenant_billing_lifecycle DROP CONSTRAINT IF EXISTS tenant_billing_lifecycle_begin_is_explained;
     FOR rule IN SELECT * FROM (VALUES
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_pkey', 'PRIMARY KEY (id)'),
@@ -339,7 +339,7 @@ BEGIN
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_deleted_pass_fkey', 'FOREIGN KEY (deleted_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_recognised_pass_fkey', 'FOREIGN KEY (recognised_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_skill_events', 'tenant_skill_events_kind', 'CHECK (event_kind IN (''enabled'', ''disabled''))'),
-        -- NOT VALID: the portal's rows stay as they are, every new row is checked.
+        -- NOT VALID: the portal's rows stay as they are, and every new row is checked.
         ('tenant_skill_events', 'tenant_skill_events_is_explained',
          'CHECK ((lifecycle_id IS NOT NULL AND tenant_uid IS NOT NULL AND pass_id IS NOT NULL AND ordinal >= 0 AND not_before <= occurred_at AND occurred_at <= observed_at AND time_source IN (''creation'', ''managed-fields'', ''observed'')) IS TRUE) NOT VALID'),
         ('tenant_skill_events', 'tenant_skill_events_alternates', 'CHECK ((ordinal % 2 = 1) = (event_kind = ''enabled''))'),
@@ -379,7 +379,7 @@ CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_uid ON tenant_billing_lifecy
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_name ON tenant_billing_lifecycle (tenant_name);
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_org ON tenant_billing_lifecycle (zitadel_org_id);
 
--- What happened stays as it was written -------------------------------------------------------------
+-- Append-only tables ---------------------------------------------------------------------------------
 
 CREATE OR REPLACE FUNCTION reconciler_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -406,19 +406,19 @@ CREATE OR REPLACE TRIGGER reconciler_passes_append_only
 CREATE OR REPLACE FUNCTION reconciler_lifecycle_changes() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP <> 'UPDATE' THEN
-        RAISE EXCEPTION 'tenant_billing_lifecycle keeps its rows: % is not possible', TG_OP USING ERRCODE = 'restrict_violation';
+        RAISE EXCEPTION 'rows of tenant_billing_lifecycle cannot be removed: % is not possible', TG_OP USING ERRCODE = 'restrict_violation';
     END IF;
     IF (OLD.id, OLD.tenant_name, OLD.zitadel_org_id, OLD.created_at, OLD.created_not_before, OLD.created_time_source, OLD.created_observed_at, OLD.created_pass_id)
        IS DISTINCT FROM
        (NEW.id, NEW.tenant_name, NEW.zitadel_org_id, NEW.created_at, NEW.created_not_before, NEW.created_time_source, NEW.created_observed_at, NEW.created_pass_id)
     THEN
-        RAISE EXCEPTION 'lifecycle % of % began as it is written', OLD.id, OLD.tenant_name USING ERRCODE = 'restrict_violation';
+        RAISE EXCEPTION 'the beginning of lifecycle % of % cannot be changed', OLD.id, OLD.tenant_name USING ERRCODE = 'restrict_violation';
     END IF;
     IF OLD.tenant_uid IS NOT NULL AND OLD.tenant_uid IS DISTINCT FROM NEW.tenant_uid AND NOT EXISTS (
         SELECT FROM reconciler_rebindings r
         WHERE r.lifecycle_id = OLD.id AND r.old_uid = OLD.tenant_uid AND r.new_uid = NEW.tenant_uid)
     THEN
-        RAISE EXCEPTION 'lifecycle % of % keeps its uid, unless a rebinding is on record', OLD.id, OLD.tenant_name
+        RAISE EXCEPTION 'the uid of lifecycle % of % cannot be changed without a rebinding on record', OLD.id, OLD.tenant_name
             USING ERRCODE = 'restrict_violation';
     END IF;
     IF OLD.deleted_at IS NOT NULL AND OLD IS DISTINCT FROM NEW AND NOT (NEW.deleted_at IS NULL AND EXISTS (
@@ -426,24 +426,24 @@ BEGIN
         WHERE r.lifecycle_id = OLD.id AND r.deleted_at = OLD.deleted_at
           AND r.deleted_pass_id IS NOT DISTINCT FROM OLD.deleted_pass_id))
     THEN
-        RAISE EXCEPTION 'lifecycle % of % has ended, unless a reopening is on record', OLD.id, OLD.tenant_name
+        RAISE EXCEPTION 'lifecycle % of % has ended and cannot be changed without a reopening on record', OLD.id, OLD.tenant_name
             USING ERRCODE = 'restrict_violation';
     END IF;
     NEW.recognised_pass_id := OLD.recognised_pass_id;
     IF OLD.tenant_uid IS NULL AND NEW.tenant_uid IS NOT NULL THEN
-        -- The pass in hand is the last one: nobody else writes meanwhile.
+        -- The current pass is the last one, because passes are written one at a time.
         NEW.recognised_pass_id := (SELECT max(p.id) FROM reconciler_passes p);
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION reconciler_lifecycle_changes() IS 'Lets a lifecycle end, once, and be recognised by its uid, once, which notes the pass; more only where an operator''s decision is on record.';
+COMMENT ON FUNCTION reconciler_lifecycle_changes() IS 'Allows a lifecycle to end once, and to get its uid once, which records the pass. Anything else needs an operator''s decision on record.';
 
 CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_changes
     BEFORE UPDATE OR DELETE ON tenant_billing_lifecycle FOR EACH ROW EXECUTE FUNCTION reconciler_lifecycle_changes();
 CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_stays
     BEFORE TRUNCATE ON tenant_billing_lifecycle EXECUTE FUNCTION reconciler_lifecycle_changes();
 
--- Version 1 had the snapshot's instant in its place.
+-- Version 1 stored the instant of the snapshot here.
 UPDATE reconciler_state s SET changed_at = d.changed_at FROM reconciler_derived_state() d
 WHERE s.lifecycle_id = d.lifecycle_id AND s.changed_at > d.changed_at
   AND NOT EXISTS (SELECT FROM reconciler_schema WHERE version >= 2);
