@@ -4,7 +4,6 @@ Knows no tenant and no server.
 """
 
 import json
-from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -16,7 +15,7 @@ RECORDINGS: Final = Path(__file__).parents[1] / "recordings"
 
 
 def merged(target: Json, patch: Json) -> Json:
-    """The target under a JSON merge patch (RFC 7386); neither of the two is changed."""
+    """The target under a JSON merge patch (RFC 7386); neither is changed, and both share their lists."""
     result = dict(target)
     for name, value in patch.items():
         if value is None:
@@ -25,7 +24,7 @@ def merged(target: Json, patch: Json) -> Json:
             under = result.get(name)
             result[name] = merged(under if isinstance(under, dict) else {}, value)
         else:
-            result[name] = deepcopy(value)
+            result[name] = value
     return result
 
 

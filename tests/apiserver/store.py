@@ -144,7 +144,8 @@ class Tenants:
         """
         key = _key(name, namespace)
         with self.changed:
-            before, moment = self.current[key], at or self.now()
+            before = current = self.current[key]
+            moment = at or self.now()
             if forged is not None:
                 metadata = {"managedFields": self._managed(forged) or None}
                 before = merged(before, {"metadata": metadata})
@@ -156,7 +157,7 @@ class Tenants:
                 had, shares = self._owned(before)
                 difference = Difference.between(had, self._fields(after))
                 managed = self._managed(updated(shares, difference, owner, second_of(moment)))
-            return self._update(key, before, after, managed, moment, owner)
+            return self._update(key, current, after, managed, moment, owner)
 
     def set_status(
         self,
@@ -217,7 +218,7 @@ class Tenants:
             if not metadata.get("finalizers"):
                 return self._write("DELETED", key, resource, moment)
             if "deletionTimestamp" in metadata:
-                return deepcopy(resource)
+                return resource
             deletion = {
                 "deletionTimestamp": rfc3339(moment),
                 "deletionGracePeriodSeconds": 0,
@@ -307,7 +308,7 @@ class Tenants:
             kept["managedFields"] = managed
             changed = changed or managed != metadata.get("managedFields")
         if not changed:
-            return deepcopy(before)
+            return before
         return self._write("MODIFIED", key, merged(after, {"metadata": kept}), moment, owner)
 
     def _write(
@@ -327,7 +328,7 @@ class Tenants:
             self.current[key] = resource
         self.revision = revision  # Last: who reads it finds the log complete up to there.
         self.changed.notify_all()
-        return deepcopy(resource)
+        return resource
 
 
 def _key(name: object, namespace: object) -> str:

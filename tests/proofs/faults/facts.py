@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import psycopg
 
-from tests.proofs.faults.history import Truth
+from tests.simulation import Change
 
 _FACTS: Final = """
 SELECT kind, tenant_name, tenant_uid, zitadel_org_id, cluster_uid, skill, ordinal,
@@ -93,7 +93,7 @@ def facts(connection: "psycopg.Connection[Any]") -> Facts:
 
 
 def broken_promises(
-    rows: Iterable[Fact], truth: Iterable[Truth], clocks: timedelta = timedelta()
+    rows: Iterable[Fact], truth: Iterable[Change], clocks: timedelta = timedelta()
 ) -> list[str]:
     """The rows whose interval does not hold what happened, to the second that Kubernetes keeps.
 
@@ -101,7 +101,7 @@ def broken_promises(
     """
     happened: dict[tuple[str, str, str | None], list[datetime]] = {}
     for one in truth:
-        happened.setdefault((one.uid, one.kind, one.skill), []).append(one.at)
+        happened.setdefault((one.uid, one.kind.value, one.skill), []).append(one.at)
     wrong = []
     for row in rows:
         if row.occurred_at is None or row.not_before is None or row.observed_at is None:

@@ -23,8 +23,9 @@ from reconciler.core.reading import Dialect, read_tenants
 from reconciler.core.tenant import Snapshot
 from tests.proofs.faults.facts import Fact, broken_promises, facts
 from tests.proofs.faults.faults.at_once import Delayed, at_once, delay_statements
-from tests.proofs.faults.history import Clock
+from tests.proofs.faults.history import BEGINNING
 from tests.proofs.faults.world import Ending, Laboratory, World, world
+from tests.simulation import Clock
 
 NAME: Final = "passes: at once while the cluster moves on"
 MOVES: Final = 5
@@ -42,21 +43,10 @@ class Came:
 
 
 class _RunningClock(Clock):
-    """The real time; whoever sets it waits a little instead."""
-
-    def __init__(self) -> None:
-        self.pause = 0.0
+    """The real time, whatever the script's is."""
 
     def __call__(self) -> datetime:
         return datetime.now(UTC)
-
-    @property
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    @now.setter
-    def now(self, _: datetime) -> None:
-        time.sleep(self.pause)
 
 
 class _Replayed:
@@ -74,12 +64,11 @@ class _Replayed:
 def storm(lab: Laboratory, seed: int) -> Came:
     """Two to eight passes at once, each some times, while the cluster moves on."""
     random = Random(f"storm of {seed}")  # noqa: S311
-    clock = _RunningClock()
-    with world(lab, seed, clock, scripted=False) as here:
+    with world(lab, seed, _RunningClock(BEGINNING), scripted=False) as here:
         first = here.make_pass()
         here.proxy.heal()
         delay_statements(here, Random(random.random()), 0.02)  # noqa: S311
-        clock.pause = 0.02
+        here.history.wait = lambda: time.sleep(0.02)
         mover = threading.Thread(target=_move, args=(here,))
         mover.start()
         writers = random.randint(2, 8)
@@ -111,7 +100,7 @@ def storm(lab: Laboratory, seed: int) -> Came:
     came.broken += [f"{where}: {one}" for one in found.contradictions]
     if found.state != expected.state:
         came.broken.append(f"{where}: the known state is another one")
-    came.broken += [f"{where}: {one}" for one in broken_promises(found.rows, here.history.truth)]
+    came.broken += [f"{where}: {one}" for one in broken_promises(found.rows, here.history.truth.changes)]
     return came
 
 

@@ -99,7 +99,7 @@ def play(lab: Laboratory, seed: int, faults: Sequence[Fault], tally: Tally) -> N
             now = here.facts()
             if not moved_server:
                 off = timedelta(seconds=2 if moved else 0)
-                found += broken_promises(now.rows, here.history.truth, off)
+                found += broken_promises(now.rows, here.history.truth.changes, off)
             if found:
                 where = f"{fault.name} (--seed {seed} --passes 1, step {step})"
                 tally.broken += [f"{where}: {one}" for one in found]

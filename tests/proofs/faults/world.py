@@ -26,8 +26,9 @@ from reconciler.passes import Source, run_pass
 from reconciler.sources.cluster import ClusterSource
 from reconciler.sources.cluster_settings import ClusterSettings
 from tests.proofs.faults.facts import Facts, facts
-from tests.proofs.faults.history import Clock, Cluster, History
+from tests.proofs.faults.history import BEGINNING, Cluster, History
 from tests.proofs.faults.proxy import Proxy
+from tests.simulation import Clock
 
 CRASHED: Final = 70
 """The exit status that stands for a traceback."""
@@ -259,13 +260,13 @@ def world(
     lab: Laboratory, seed: int, clock: Clock | None = None, *, scripted: bool = True
 ) -> Iterator[World]:
     """A cluster as its history begins, and an empty ledger."""
-    clock = clock or Clock()
+    clock = clock or Clock(BEGINNING)
     server = Cluster(namespaced=seed % 3 == 2)
     if scripted:
         server.clock = clock
     with server, lab.database() as database:
         kubeconfig = server.kubeconfig(lab.folder / f"kubeconfig-{database}")
-        history = History(seed, server, clock)
+        history = History(seed, server, clock if scripted else Clock(BEGINNING))
         history.begin()
         lab.proxy.heal()
         try:

@@ -18,7 +18,7 @@ from typing import Final
 from reconciler.embedded import EmbeddedPostgres
 from tests.apiserver import ApiServer
 from tests.proofs.storm.resident import Ledger, wait_until
-from tests.proofs.storm.writer import SKILLS
+from tests.simulation.writes import SKILLS
 
 SETTLED: Final = 100
 MOST: Final = 0.02

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from tests.apiserver import ApiServer
-from tests.proofs.storm.truth import Change, Subject, Truth
+from tests.simulation import Change, Subject, Truth
 
 NOT_OF_THE_STORM = "settled-"
 """How the names of tenants begin that only tell how far the ledger has come."""
@@ -150,7 +150,7 @@ def compare(truth: Truth, ledger: Ledger) -> Findings:
                 if not _holds(row, change):
                     found.early.append(f"{uid} {subject}: {row} for {change}")
                 if row.revision == change.revision:
-                    found.lags.append((row.written_at - change.began).total_seconds())
+                    found.lags.append((row.written_at - change.at).total_seconds())
     return found
 
 
@@ -159,8 +159,8 @@ def _holds(row: Written, change: Change) -> bool:
     if change.kind.value == "enabled" and row.occurred_at == row.not_before:
         return True  # at first sight, where it is the creation by rule
     return (
-        row.not_before.replace(microsecond=0) <= change.done
-        and change.began.replace(microsecond=0) <= row.occurred_at
+        row.not_before.replace(microsecond=0) <= change.at
+        and change.at.replace(microsecond=0) <= row.occurred_at
     )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.apiserver import ApiServer
-from tests.proofs.storm import Storm
 from tests.proofs.storm.resident import (
     NOT_OF_THE_STORM,
     Ledger,
@@ -16,6 +15,7 @@ from tests.proofs.storm.resident import (
     verified,
     wait_until,
 )
+from tests.proofs.storm.writer import Storm
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def caught_up(resident: Resident, ledger: Ledger) -> None:
 
 def test_every_change_is_recorded_once_and_in_its_order(resident: Resident, ledger_url: str) -> None:
     ledger, server = Ledger(ledger_url), resident.server
-    storm = Storm(server.tenants, seed=3, tenants=40, rate=200, changes=1500, linger=500)
+    storm = Storm(server.tenants, seed=3, tenants=40, rate=200, changes=1500, linger=2.5)
     storm.fill()
     resident.start()
     wait_until(lambda: ledger.position() > 0)

@@ -11,7 +11,7 @@ from functools import cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from tests.proofs.truth.cluster import EPOCH
+from tests.proofs.truth.evidence import EPOCH
 
 
 class Event(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from tests.apiserver.ownership import PACKAGES, SUSPEND, Path, item
 from tests.proofs.truth.billing import Event, SkillDay, skill_days
-from tests.proofs.truth.cluster import OVERLOOKED, SECOND, STALE, Change, Cluster
+from tests.proofs.truth.evidence import OVERLOOKED, SECOND, STALE, SUSPENDED_AT, Change, Evidence
 from tests.proofs.truth.reconcile import Look, Pass, Row, time
 
 CLOCK: Final = "clock"
@@ -60,13 +60,13 @@ class Measured:
 class Truth:
     """The log of one cluster, so that the cause of a row is found."""
 
-    def __init__(self, cluster: Cluster, end: int) -> None:
-        self.set_list = cluster.set_list
-        self.changes = len(cluster.truth)
-        self.by_subject = _by_subject(cluster.truth)
-        self.after_the_end = _by_subject(cluster.after_the_end)
-        self.deleted_at = {change.uid: change.at for change in cluster.truth if change.kind == "deleted"}
-        self.days = _days(cluster.truth, end)
+    def __init__(self, log: Evidence, end: int) -> None:
+        self.set_list = log.tenants.set_list
+        self.changes = len(log.truth)
+        self.by_subject = _by_subject(log.truth)
+        self.after_the_end = _by_subject(log.after_the_end)
+        self.deleted_at = {change.uid: change.at for change in log.truth if change.kind == "deleted"}
+        self.days = _days(log.truth, end)
         self.end = end
 
     def cause(self, row: Row, by: int) -> Change | None:
@@ -143,7 +143,7 @@ def _holds(row: Row, latest: int, at: int, too_late: int = 0, too_early: int = 0
 def _doubt(row: Row, doubts: Mapping[Path, str], *, evidence: bool, set_list: bool) -> str | None:
     """What excuses a row that misses the truth, if anything does."""
     if row.kind == "suspended" and row.source == "status":
-        why = doubts.get(("f:status", "f:suspendedAt"))
+        why = doubts.get(SUSPENDED_AT)
         return why if why != OVERLOOKED else None if evidence else STALE
     if row.source != "managed-fields":
         return None

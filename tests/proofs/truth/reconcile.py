@@ -18,7 +18,7 @@ from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.sources import server_clock
 from tests.outcome import outcome
-from tests.proofs.truth.cluster import API_VERSION, EPOCH, HOUR, KIND, MINUTE, SECOND, Write
+from tests.proofs.truth.evidence import API_VERSION, EPOCH, HOUR, KIND, MINUTE, SECOND, Write, micros
 
 INTERVALS: Final = (1, 5, 15, 60)
 """Minutes between two passes."""
@@ -207,7 +207,3 @@ def rows(planned: Plan) -> list[Row]:
 
 def time(at: int) -> datetime:
     return EPOCH + at * datetime.resolution
-
-
-def micros(time: datetime) -> int:
-    return (time - EPOCH) // datetime.resolution

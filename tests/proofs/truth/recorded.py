@@ -1,14 +1,14 @@
 """The recorded writes, done again to the simulated cluster at the seconds of the recorded server."""
 
 import json
-from datetime import datetime
-from itertools import count
-from typing import NamedTuple
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
 from msgspec.json import decode, encode
 
-from tests.apiserver import RECORDINGS, Json
-from tests.proofs.truth.cluster import EPOCH, SECOND, Change, Cluster, Stored
+from tests.apiserver import RECORDINGS, Json, Tenants
+from tests.proofs.truth.evidence import API_VERSION, KIND, Change, Evidence
+from tests.simulation.truth import ORG_LABEL
 
 _APPLY = "application/apply-patch+yaml"
 
@@ -29,10 +29,6 @@ class Known(NamedTuple):
     change: Change
 
 
-def micros(time: datetime) -> int:
-    return (time - EPOCH) // datetime.resolution
-
-
 def lines(name: str) -> list[Json]:
     return [json.loads(line) for line in (RECORDINGS / name).read_text(encoding="utf-8").splitlines()]
 
@@ -49,44 +45,54 @@ def lived_again(life: str) -> tuple[list[Recorded], list[Known]]:
         for event in (line["event"] for line in lines(f"{life}/watch.jsonl"))
         if event["type"] != "BOOKMARK"
     }
-    uids = (line["uid"] for line in lines(f"{life}/truth.jsonl") if line["action"] == "create")
-    cluster = Cluster(uids.__next__, set_list=life == "life-set")
+    tenants = tenants_of(set_list=life == "life-set")
+    evidence = Evidence(tenants)
     results, truth = [], []
     for line in lines(f"{life}/truth.jsonl"):
         version = line.get("deletedResourceVersion") or line["resourceVersion"]
         event = seen[line["tenant"], version]
         server = None if event["type"] == "DELETED" else event["object"]
-        logged = len(cluster.truth)
-        write(cluster, line["request"], line["tenant"], _instant(line, server))
+        logged = len(evidence.truth)
+        write(tenants, line, _instant(line, server))
         title = f"{line['step']} {line['action']} {line['tenant']} by {line['manager']}"
-        one = cluster.live.get(line["tenant"])
-        results.append(Recorded(title, server, cluster.shown(one) if one else None))
+        results.append(Recorded(title, server, tenants.current.get(line["tenant"])))
         before, after = (datetime.fromisoformat(line[side]) for side in ("before", "after"))
-        truth += [Known(before, after, change) for change in cluster.truth[logged:]]
+        truth += [Known(before, after, change) for change in evidence.read().truth[logged:]]
     return results, truth
 
 
-def write(cluster: Cluster, request: Json, name: str, at: int) -> None:
+def tenants_of(*, set_list: bool) -> Tenants:
+    """None yet; each write tells its time."""
+    return Tenants(
+        api_version=API_VERSION,
+        kind=KIND,
+        org_label=ORG_LABEL,
+        now=lambda: datetime.now(UTC),
+        set_list=set_list,
+    )
+
+
+def write(tenants: Tenants, line: Json, at: datetime) -> None:
     """One recorded request."""
+    name, request = line["tenant"], line["request"]
     manager, body = request["query"].get("fieldManager", ""), request["body"]
+    force = request["query"].get("force") == "true"
     match request["method"], request["contentType"]:
         case "POST", _:
-            cluster.create(at, manager, body)
+            tenants.create(name, None, org=None, uid=line["uid"], created=at, manager=manager, **body)
         case "DELETE", _:
-            cluster.delete(at, name)
+            tenants.delete(name, at=at)
         case "PATCH", content_type if content_type == _APPLY:
-            cluster.apply(at, manager, name, body, force=request["query"].get("force") == "true")
-        case "PATCH", _ if request["path"].endswith("/status"):
-            cluster.patch_status(at, manager, name, body)
+            tenants.apply(name, manager=manager, at=at, uid=line["uid"], force=force, **body)
         case _:
-            cluster.patch(at, manager, name, body)
+            tenants.patch(name, manager=manager, at=at, **body)
 
 
-def _instant(line: Json, server: Json | None) -> int:
+def _instant(line: Json, server: Json | None) -> datetime:
     """Just after the request, but not before the second that the server wrote: some took seconds."""
-    before, after = (micros(datetime.fromisoformat(line[side])) for side in ("before", "after"))
+    before, after = (datetime.fromisoformat(line[side]) for side in ("before", "after"))
     entries = server["metadata"].get("managedFields", []) if server else []
-    told = [micros(datetime.fromisoformat(entry["time"])) for entry in entries if "time" in entry]
+    told = [datetime.fromisoformat(entry["time"]) for entry in entries if "time" in entry]
     return max([before, *(time for time in told if time <= after)])
 
 
@@ -95,37 +101,32 @@ class Replica:
 
     def __init__(self, name: str, *, set_list: bool = False) -> None:
         self.name = name
-        self.cluster = Cluster((f"uid-{number}" for number in count()).__next__, set_list=set_list)
-
-    @property
-    def stored(self) -> Stored:
-        return self.cluster.live[self.name]
+        self.tenants = tenants_of(set_list=set_list)
 
     @staticmethod
-    def at(time: str, day: str = "2026-11-22") -> int:
+    def at(time: str, day: str = "2026-11-22") -> datetime:
         """The middle of that second."""
-        return micros(datetime.fromisoformat(f"{day}T{time}Z")) + SECOND // 2
+        return datetime.fromisoformat(f"{day}T{time}.5Z")
 
-    def body(self, *, org: str | None = None, **spec: object) -> Json:
-        label = {"pieced.ch/zitadel-org-id": org}
-        return {"metadata": {"name": self.name, **({"labels": label} if org else {})}, "spec": spec}
+    def create(self, time: str, manager: str, **spec: Any) -> None:
+        packages = spec.pop("packages")
+        at = self.at(time)
+        self.tenants.create(self.name, packages, org="1", created=at, manager=manager, spec=spec)
 
-    def create(self, time: str, manager: str, **spec: object) -> None:
-        self.cluster.create(self.at(time), manager, self.body(org="1", **spec))
-
-    def patch(self, time: str, manager: str, **patch: Json) -> None:
-        self.cluster.patch(self.at(time), manager, self.name, patch)
-
-    def status(self, time: str, manager: str, **status: str | None) -> None:
-        self.cluster.patch_status(self.at(time), manager, self.name, {"status": status})
+    def patch(self, time: str, manager: str, **patch: Any) -> None:
+        self.tenants.patch(self.name, manager=manager, at=self.at(time), **patch)
 
     def apply(
         self, time: str, manager: str, *, force: bool = False, org: str | None = None, **spec: object
     ) -> None:
-        self.cluster.apply(self.at(time), manager, self.name, self.body(org=org, **spec), force=force)
+        labels: Json = {"labels": {ORG_LABEL: org}} if org else {}
+        at = self.at(time)
+        self.tenants.apply(
+            self.name, manager=manager, at=at, force=force, metadata=labels, spec=dict(spec)
+        )
 
     def shown(self) -> Json:
-        return self.cluster.shown(self.stored)
+        return self.tenants.current[self.name]
 
 
 def told(resource: Json) -> Json:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from tests.proofs.truth.cluster import FORGED, GAP, STALE
+from tests.proofs.truth.evidence import FORGED, GAP, STALE
 from tests.proofs.truth.measure import AFTER_THE_END, CLOCK, Measured
 from tests.proofs.truth.reconcile import INTERVALS
 from tests.proofs.truth.shards import Key

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from random import Random
 from typing import Final, NamedTuple
 
-from tests.proofs.truth.cluster import HOUR
+from tests.proofs.truth.evidence import HOUR
 from tests.proofs.truth.history import History, begins
 from tests.proofs.truth.measure import Measured, Truth, measure
 from tests.proofs.truth.reconcile import EVIDENCE, INTERVALS, NO_EVIDENCE, looks, passes
@@ -32,7 +32,7 @@ class Shard(NamedTuple):
         history = History(name, begin, tenants=self.tenants, set_list=self.number % 4 == 3)
         history.run(self.changes)
         end = history.now + HOUR
-        truth = Truth(history.cluster, end)
+        truth = Truth(history.evidence, end)
         results = {}
         for minutes in INTERVALS:
             rng = Random(f"{name}/{minutes}")  # noqa: S311 - to be told again
@@ -40,7 +40,7 @@ class Shard(NamedTuple):
             for dialect in (EVIDENCE, NO_EVIDENCE):
                 without = "" if dialect.managed_fields else ", without evidence"
                 title = f"seed {self.seed}, cluster {self.number}, every {minutes} min{without}"
-                made = passes(history.cluster.writes, looked, dialect)
+                made = passes(history.evidence.writes, looked, dialect)
                 results[minutes, dialect.managed_fields] = measure(truth, made, looked, title)
         return results
 

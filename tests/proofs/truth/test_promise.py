@@ -7,10 +7,10 @@ from datetime import datetime
 import pytest
 
 from tests.conftest import RECORDINGS
-from tests.proofs.truth.cluster import SECOND
+from tests.proofs.truth.evidence import SECOND, micros
 from tests.proofs.truth.measure import Measured
 from tests.proofs.truth.reconcile import EVIDENCE, Reconciler, Row, rows
-from tests.proofs.truth.recorded import Known, exchange, lived_again, micros
+from tests.proofs.truth.recorded import Known, exchange, lived_again
 from tests.proofs.truth.report import report
 from tests.proofs.truth.shards import Key, Shard
 

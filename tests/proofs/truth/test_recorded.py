@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.apiserver.ownership import Conflict, Owner
-from tests.proofs.truth.cluster import SECOND
+from tests.apiserver.ownership import Conflict, Owner, Share, fields, second_of
 from tests.proofs.truth.recorded import Replica, exchange, lived_again, told
 
 Steps = Iterator[str]
@@ -57,8 +56,8 @@ def early_time_alone(one: Replica) -> Steps:
     one.apply("15:37:41", "console", force=True, packages=["mail", "wiki"])
     yield "1-console-applies-wiki"
     one.apply("15:37:43", "flux", suspend=True, packages=["mail", "wiki"])
-    body = {"metadata": {"name": one.name, "annotations": {"a": "b"}}}
-    one.cluster.apply(one.at("15:37:44"), "console", one.name, body)
+    at = one.at("15:37:44")
+    one.tenants.apply(one.name, manager="console", at=at, metadata={"annotations": {"a": "b"}})
     yield "2-console-lets-go"
 
 
@@ -74,15 +73,15 @@ def suspended(one: Replica) -> Steps:
     one.create("15:36:29", "portal", packages=["mail"], suspend=False)
     one.patch("15:36:31", "portal", spec={"suspend": True})
     yield "1-spec-only"
-    one.status("15:36:32", "operator", suspendedAt="2026-11-22T15:36:32Z")
+    one.patch("15:36:32", "operator", status={"suspendedAt": "2026-11-22T15:36:32Z"})
     yield "2-operator-set-status"
     one.patch("15:36:33", "portal", spec={"suspend": False})
     yield "3-resumed-status-stays"
-    one.status("15:36:35", "operator", suspendedAt=None)
+    one.patch("15:36:35", "operator", status={"suspendedAt": None})
     yield "4-operator-cleared-status"
     one.patch("15:36:36", "portal", spec={"suspend": True})
     yield "5-suspended-again"
-    one.status("15:36:37", "operator", suspendedAt="2026-11-22T15:36:37Z")
+    one.patch("15:36:37", "operator", status={"suspendedAt": "2026-11-22T15:36:37Z"})
     yield "6-status-again"
 
 
@@ -120,7 +119,8 @@ def many_managers(one: Replica) -> Steps:
 
 def managed_fields_missing(one: Replica) -> Steps:
     one.create("15:37:08", "portal", packages=["mail"])
-    one.stored.shares = {}
+    at = one.at("15:37:08")
+    one.tenants.patch(one.name, manager="portal", at=at, forged={})
     yield "1-reset"
     one.patch("15:37:10", "gitops", spec={"packages": ["mail", "vault"]})
     yield "2-then-a-patch"
@@ -131,13 +131,16 @@ def managed_fields_missing(one: Replica) -> Steps:
 def managed_fields_forged_past(one: Replica) -> Steps:
     one.create("15:37:14", "portal", packages=["mail"])
     yield "1-alone"
-    forged = {
-        owner: share._replace(second=one.at("04:05:06", day="2001-02-03") // SECOND)
-        for owner, share in one.stored.shares.items()
-    }
-    assert set(forged) == {Owner("Update", "portal")}
-    patch = {"metadata": {"annotations": {"restored": "yes"}}}
-    one.cluster.replace(one.at("15:37:16"), "restorer", one.name, patch, forged)
+    share = Share(
+        frozenset(fields(one.shown(), set_list=False)), second_of(one.at("04:05:06", "2001-02-03"))
+    )
+    one.tenants.patch(
+        one.name,
+        manager="restorer",
+        at=one.at("15:37:16"),
+        forged={Owner("Update", "portal"): share},
+        metadata={"annotations": {"restored": "yes"}},
+    )
     yield "2-with-another-change"
 
 

@@ -9,8 +9,8 @@ import pytest
 from msgspec.json import encode
 
 from reconciler.sources.server_clock import on_server_clock
-from tests.proofs.truth.cluster import API_VERSION, KIND
-from tests.proofs.truth.reconcile import EVIDENCE, Reconciler, Row, micros, rows
+from tests.proofs.truth.evidence import API_VERSION, KIND, micros
+from tests.proofs.truth.reconcile import EVIDENCE, Reconciler, Row, rows
 from tests.proofs.truth.recorded import Replica
 
 
@@ -29,7 +29,7 @@ def test_a_suspension_is_not_dated_by_the_suspendedat_of_the_one_before() -> Non
     one.create("10:00:00", "portal", packages=["mail"], suspend=False)
     looked(reconciler, one, "10:01:00")
     one.patch("10:02:00", "portal", spec={"suspend": True})
-    one.status("10:02:01", "operator", suspendedAt="2026-11-22T10:02:01Z")
+    one.patch("10:02:01", "operator", status={"suspendedAt": "2026-11-22T10:02:01Z"})
     one.patch("10:03:00", "portal", spec={"suspend": False})
     one.patch("10:05:00", "portal", spec={"suspend": True})
     (row,) = looked(reconciler, one, "10:05:01")
