@@ -18,7 +18,7 @@ THE_ONE_FILE_THAT_KNOWS = {
     "pydantic": {"reconciler.settings"},
     "pydantic_settings": {"reconciler.settings"},
     "urllib3": {"reconciler.sources.connection"},
-    "yaml": {"reconciler.sources.files"},
+    "yaml": {"reconciler.sources.documents"},
 }
 
 MAY_IMPORT = {

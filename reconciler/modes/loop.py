@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
-from reconciler.errors import ReconcilerError, Silence, SnapshotError
+from reconciler.errors import ReconcilerError, Silence, SnapshotError, UsageError
 from reconciler.modes.backoff import delay
 from reconciler.modes.stream import Follower
 
@@ -64,6 +64,7 @@ class Loop:
         self._leads: bool | None = None
         self._asked_at = clock()
         self._failures = 0
+        self._has_worked = False
         self._not_before = clock()
 
     def run(self) -> None:
@@ -99,6 +100,9 @@ class Loop:
         try:
             step()
         except ReconcilerError as error:
+            if isinstance(error, UsageError) and not self._has_worked:
+                # Nothing mends it but another start; later on, a file may just be being replaced.
+                raise
             log.error("%s", error)  # noqa: TRY400 - the message says it all
             self._failed(error)
         except Exception as error:
@@ -106,7 +110,7 @@ class Loop:
             log.debug("where", exc_info=True)
             self._failed(error)
         else:
-            self._failures = 0
+            self._failures, self._has_worked = 0, True
 
     def _failed(self, error: Exception) -> None:
         self._health.failed(error)

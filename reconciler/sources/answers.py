@@ -19,18 +19,22 @@ def check(status: int, body: bytes, asked: str, rule: str, *, expires: bool) -> 
     if status == 410 and expires:
         raise Expired(f"{asked} failed with 410{_message(body)}; its history is gone")
     if not 200 <= status <= 299:
-        advice = _advice(status).format(rule=rule)
+        advice = _advice(status, rule)
         raise SnapshotError(f"{asked} failed with {status}{_message(body)}; {advice}")
 
 
-def _advice(status: int) -> str:
+def _advice(status: int, rule: str) -> str:
     match status:
         case 401:
             return "the credentials are refused: renew the token or the kubeconfig"
         case 403:
-            return "allow this account: {rule} (a server that has just started may say so for a moment)"
+            return f"allow this account: {rule} (a server that has just started may say so for a moment)"
+        case 404 if "namespaces" in rule:
+            return "every Kubernetes has it: check the kubeconfig's server, and the path in its URL"
         case 404:
             return "the CRD is not installed, or this version of it is not served"
+        case 407:
+            return "the proxy asks for a user and a password: give them in its URL"
         case 429:
             return "the server is overloaded, or not ready yet: try again later"
         case 400 | 406 | 422:

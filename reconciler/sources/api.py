@@ -32,6 +32,8 @@ class Api:
         self._settings = settings
         self._connection = Connection(settings.kubeconfig, settings.context)
         self._timeout = (settings.connect_timeout, settings.read_timeout)
+        self.context, self.host = self._connection.context, self._connection.host
+        self.is_insecure = self._connection.is_insecure
 
     def cluster_uid(self) -> str:
         """The uid of the namespace kube-system: it names the cluster for as long as it lives."""
@@ -44,9 +46,7 @@ class Api:
         metadata = namespace.get("metadata")
         uid = metadata.get("uid") if isinstance(metadata, dict) else None
         if namespace.get("kind") != "Namespace" or not isinstance(uid, str) or not uid:
-            raise SnapshotError(
-                f"{self._connection.host} did not answer with the namespace kube-system and its uid"
-            )
+            raise SnapshotError(f"{self.host} did not answer with the namespace kube-system and its uid")
         return uid
 
     def server_version(self) -> tuple[int, int]:
@@ -70,7 +70,7 @@ class Api:
         preferred = json_object(body, what).get("preferredVersion")
         version = preferred.get("version") if isinstance(preferred, dict) else None
         if not isinstance(version, str) or not version:
-            raise SnapshotError(f"{self._connection.host} did not answer with {what}")
+            raise SnapshotError(f"{self.host} did not answer with {what}")
         return version
 
     def _tenants(self, version: str) -> str:
@@ -94,7 +94,7 @@ class Api:
                 raise NotTheList("a list without a resourceVersion")
         except NotTheList as problem:
             raise SnapshotError(
-                f"{self._connection.host} answered 200, but not with the tenants: {problem}; "
+                f"{self.host} answered 200, but not with the tenants: {problem}; "
                 "try again, or check --api-group and --kind"
             ) from None
         return page, date
@@ -102,7 +102,7 @@ class Api:
     def stream(self, version: str, since: str) -> tuple[Any, datetime | None]:
         """An open watch from a resourceVersion on, and the server's clock when it was opened."""
         settings, group = self._settings, self._settings.dialect.group
-        asked = f"asking {self._connection.host} to watch the tenants"
+        asked = f"asking {self.host} to watch the tenants"
         rule = f"watch on {settings.plural}.{group}, for the whole cluster"
         with self._connection.asking(asked, rule, expires=True):
             response = self._connection.get(
@@ -122,9 +122,7 @@ class Api:
     def lines(self, response: Any) -> Iterator[bytes]:
         """The lines of a stream as they arrive. Raises SnapshotError where it breaks."""
         rest = b""
-        with self._connection.asking(
-            f"watching the tenants of {self._connection.host}", "", expires=True
-        ):
+        with self._connection.asking(f"watching the tenants of {self.host}", "", expires=True):
             try:
                 for chunk in self._connection.stream(response):
                     *lines, rest = (rest + chunk).split(b"\n")
@@ -134,9 +132,7 @@ class Api:
                     f"the watch said nothing for {self._settings.watch_silence:g} s; see --watch-silence"
                 ) from None
         if rest.strip():
-            raise SnapshotError(
-                f"watching the tenants of {self._connection.host} ended in the middle of a line"
-            )
+            raise SnapshotError(f"watching the tenants of {self.host} ended in the middle of a line")
 
     def _get(
         self,
@@ -147,7 +143,7 @@ class Api:
         deadline: float = _NEVER,
     ) -> tuple[bytes, datetime | None]:
         """The body of an answer and its Date. Raises SnapshotError, and Expired for 410."""
-        asked = f"asking {self._connection.host} for {what}"
+        asked = f"asking {self.host} for {what}"
         with self._connection.asking(asked, rule, expires=deadline != _NEVER):
             response = self._connection.get(path, query, self._timeout)
             try:

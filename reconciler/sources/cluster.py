@@ -49,6 +49,7 @@ class ClusterSource:
         self._progress = progress
         self._now = now
         self._ticks = ticks
+        self._told: tuple[str, str, str] | None = None
 
     def snapshot(self) -> Snapshot:
         """Lists all tenants. Raises SnapshotError, and UsageError for the kubeconfig."""
@@ -80,11 +81,20 @@ class ClusterSource:
     def _connected(self) -> tuple[Api, Dialect, str, str]:
         api = Api(self._settings)
         cluster_uid = api.cluster_uid()
+        self._tell(api, cluster_uid)
         version = self._settings.version or api.preferred_version()
         dialect = self._settings.dialect
         if api.server_version() < OLDEST_BELIEVED:
             dialect = replace(dialect, managed_fields=False)
         return api, dialect, version, cluster_uid
+
+    def _tell(self, api: Api, cluster_uid: str) -> None:
+        """Names the cluster, so that nobody takes another one for it; again where it is another."""
+        if (seen := (api.context, api.host, cluster_uid)) != self._told:
+            log.info("context %s, server %s, cluster %s", *seen)
+            if api.is_insecure:
+                log.warning("the certificate of %s is not checked (insecure-skip-tls-verify)", api.host)
+            self._told = seen
 
     def _list(self, api: Api, dialect: Dialect, version: str, cluster_uid: str) -> Snapshot:
         tenants: list[Tenant] = []

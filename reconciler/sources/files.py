@@ -1,7 +1,6 @@
 """Snapshots from files: what `kubectl get piecedtenants -A -o json` (or `-o yaml`) printed."""
 
 import gzip
-import json
 import re
 import sys
 import zlib
@@ -10,13 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from reconciler.core.reading import Dialect, NotTheList, read_page, read_tenants
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Snapshot
 from reconciler.core.text import quoted
 from reconciler.errors import SnapshotError, UsageError
+from reconciler.sources.documents import as_json
 
 STDIN: Final = "-"
 LONGEST_PATH: Final = 300
@@ -44,7 +42,7 @@ class FileSource:
     def snapshot(self) -> Snapshot:
         """Raises SnapshotError where the file cannot be read or is no list of tenants."""
         try:
-            page = read_page(_as_json(_content(self._path)), self._dialect, kubectl=True)
+            page = read_page(as_json(_content(self._path)), self._dialect, kubectl=True)
             if page.continue_token:
                 raise NotTheList("only one page of a longer list")
             tenants, unreadable = read_tenants(page.items, self.observed_at, self._dialect)
@@ -125,43 +123,3 @@ def _content(path: str) -> bytes:
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise NotTheList(f"cut or damaged gzip ({error})") from None
     return content.removeprefix(b"\xef\xbb\xbf").strip()
-
-
-def _as_json(content: bytes) -> bytes:
-    """JSON as it is, and the YAML of kubectl as JSON."""
-    if not content or content.startswith((b"{", b"[")):
-        return content
-    try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, _Loader)):
-            raise NotTheList("its YAML has aliases, which kubectl never writes")
-        return json.dumps(yaml.load(content, _Loader)).encode()  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise NotTheList(
-            f"neither JSON nor YAML ({getattr(error, 'problem', None) or 'bad text'}{where})"
-        ) from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise NotTheList(f"YAML that is no JSON ({error})") from None
-
-
-class _Loader(yaml.CSafeLoader):
-    """YAML as kubectl writes it: a plain word is a string, unless JSON has that word too.
-
-    PyYAML's own rules make times of some strings and fail on others (`=`, `<<`, 30 February).
-    """
-
-    yaml_implicit_resolvers = {}  # noqa: RUF012 - a class of its own, a table of its own
-
-
-def _resolve(tag: str, pattern: str, first: Sequence[str]) -> None:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
-
-
-_resolve("null", r"^(?:null|~|)$", ["n", "~", ""])
-_resolve("bool", r"^(?:true|false)$", ["t", "f"])
-_resolve("int", r"^-?(?:0|[1-9]\d*)$", [*"-0123456789"])
-_resolve("float", r"^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?$", [*"-0123456789"])
-
-
-_Loader.add_constructor("tag:yaml.org,2002:float", lambda _, node: float(node.value))

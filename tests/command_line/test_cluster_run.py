@@ -310,7 +310,7 @@ def test_a_pass_that_waits_for_a_page_ends_at_once_when_told_to(
     time.sleep(0.2)  # until it waits
     process.send_signal(number)
     out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, len(err.splitlines())) == (130, "", 1)
+    assert (process.returncode, out, len(err.splitlines())) == (130, "", 2)
     assert set(row_counts(ledger).values()) == {0}
 
 

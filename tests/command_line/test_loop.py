@@ -214,3 +214,17 @@ def test_wrong_settings_end_it_before_the_first_pass(command: Command, server: A
     assert done.status == 2
     assert "--interval" in done.err
     assert not server.requests
+
+
+@pytest.mark.parametrize("content", [None, "hello", "clusters: []"])
+def test_without_a_usable_kubeconfig_it_ends_as_a_run_does(
+    content: str | None, command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "kubeconfig"
+    if content is not None:
+        file.write_text(content)
+    usual = ("--kubeconfig", file, "--health-port", "0")
+    ended, ran = command("loop", *usual), command("run", *usual[:2])
+    assert (ended.status, ran.status) == (2, 2)
+    assert ended.err.splitlines()[-1] == ran.err.splitlines()[-1]
+    assert str(file) in ended.err
