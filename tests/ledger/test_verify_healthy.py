@@ -38,6 +38,33 @@ WHAT_HAPPENED = (
     "tenant_skill_events WHERE ordinal = 0",
 )
 
+NOT_AS_IT_SHOULD_BE = {
+    "state and events": """
+        (SELECT lifecycle_id, skills, suspended, changed_at FROM reconciler_state
+         EXCEPT SELECT * FROM reconciler_derived_state())
+        UNION ALL
+        (SELECT * FROM reconciler_derived_state()
+         EXCEPT SELECT lifecycle_id, skills, suspended, changed_at FROM reconciler_state)""",
+    "intervals": """
+        SELECT * FROM tenant_skill_events
+        WHERE NOT (not_before <= occurred_at AND occurred_at <= observed_at)""",
+    "order within a subject": """
+        SELECT * FROM (
+            SELECT occurred_at,
+                   lag(occurred_at) OVER (PARTITION BY lifecycle_id, skill_id ORDER BY ordinal) AS before
+            FROM tenant_skill_events WHERE pass_id IS NOT NULL
+            UNION ALL
+            SELECT occurred_at, lag(occurred_at) OVER (PARTITION BY lifecycle_id ORDER BY ordinal)
+            FROM tenant_suspension_events WHERE pass_id IS NOT NULL
+        ) e WHERE occurred_at < before""",
+    "rows outside their lifecycle": """
+        SELECT * FROM (
+            SELECT lifecycle_id, occurred_at FROM tenant_skill_events
+            UNION ALL SELECT lifecycle_id, occurred_at FROM tenant_suspension_events
+        ) e JOIN tenant_billing_lifecycle l ON l.id = e.lifecycle_id
+        WHERE occurred_at < created_at OR occurred_at > deleted_at""",
+}
+
 
 def found(url: str, last: Step | None = None) -> Sequence[Finding]:
     """Everything that verify looks for, deep, and against the last snapshot."""
@@ -77,6 +104,8 @@ def test_verify_finds_nothing_in_a_ledger_that_only_passes_have_written(
         steps = live_through(ledger_url, seed, PASSES)
         findings = found(ledger_url, steps[-1] if steps else None)
         assert [one for one in findings if not one.of.is_note] == [], f"history {seed}"
+        for what, query in NOT_AS_IT_SHOULD_BE.items():
+            assert ledger.execute(query.encode()).fetchall() == [], f"history {seed}: {what}"
         notes += len(findings)
         for place, what in enumerate(WHAT_HAPPENED):
             happened[place] += len(ledger.execute(f"SELECT FROM {what}".encode()).fetchall())

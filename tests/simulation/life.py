@@ -13,7 +13,8 @@ from random import Random
 from typing import Final
 from uuid import UUID
 
-from tests.apiserver import Json, Tenants
+from tests.apiserver import Json, Tenants, merged
+from tests.apiserver.documents import rfc3339
 from tests.simulation.truth import ORG_LABEL, is_time
 from tests.simulation.writes import CLEANUP, UPDATERS, Again, One, Writes
 
@@ -21,6 +22,9 @@ UNLABELLED: Final[Json] = {"metadata": {"labels": {ORG_LABEL: None}}}
 MOVED: Final[Json] = {"metadata": {"labels": {ORG_LABEL: "another"}}}
 ODD_TIME: Final[Json] = {"status": {"suspendedAt": "2026-11-22T15:43:40,5Z"}}
 """What `format: date-time` lets in, and RFC 3339 does not."""
+_WITHOUT_DELETION: Final[Json] = {
+    "metadata": {"deletionTimestamp": None, "deletionGracePeriodSeconds": None}
+}
 TORN: Final[Sequence[Json]] = (
     {"spec": {"packages": "mail"}},
     {"spec": {"packages": ["mail", 7]}},
@@ -84,6 +88,8 @@ class Life(Writes):
     """So many more deletions may leave no deletionTimestamp; None: any."""
     touched: set[str] | None = None
     """Who was written to; these are left alone. None: nobody is, however often."""
+    back: dict[str, str] = field(default_factory=dict)
+    """By key, the uids of those that were gone and are back."""
     _agenda: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
     _orgs: dict[str, str] = field(default_factory=dict)
     _sound: dict[str, Json] = field(default_factory=dict)
@@ -212,7 +218,7 @@ class Life(Writes):
         metadata: Json = {"labels": {ORG_LABEL: label}} if label else {}
         if self.happens(self.habits.finalizers):
             metadata["finalizers"] = [CLEANUP]
-        uid = str(UUID(int=chance.getrandbits(128), version=4))
+        uid = self._uid()
         if self.happens(0.3):
             self.tenants.apply(
                 name,
@@ -240,6 +246,9 @@ class Life(Writes):
             self.operator_reacts(key)
         self._goes_on(key, uid)
 
+    def _uid(self) -> str:
+        return str(UUID(int=self.chance.getrandbits(128), version=4))
+
     def delete(self, key: str, one: One) -> None:
         """Somebody goes, at once or once the finalizer is gone."""
         has_finalizer = "finalizers" in one.resource["metadata"]
@@ -263,6 +272,14 @@ class Life(Writes):
             self._free.remove(key)
             self._born(key)
 
+    def remove(self, key: str) -> Json:
+        """It is gone at once; returns what it was."""
+        resource = self.tenants.current[key]
+        self.patch(key, "cleanup", metadata={"finalizers": None})
+        if key in self.tenants.current:
+            self.tenants.delete(**self.where(key))
+        return resource
+
     def _let_go(self, key: str, uid: str) -> None:
         if self.one(key, uid) is not None:
             self.patch(key, "cleanup", metadata={"finalizers": None})
@@ -275,6 +292,26 @@ class Life(Writes):
         else:
             self.later(delay, lambda: self._born(key))
 
+    # Backups
+
+    def come_back(self, _key: str, _one: One) -> None:
+        """Somebody puts a tenant that is gone back as it was, with its uid."""
+        current = self.tenants.current
+        events = [event for event in self.tenants.log if event.kind == "DELETED"]
+        gone = [event for event in events if event.key in self._free and event.key not in current]
+        if gone:
+            event = self.chance.choice(gone)
+            self._free.remove(event.key)
+            self.tenants.put_object(merged(event.resource, _WITHOUT_DELETION))
+            self.back[event.key] = event.resource["metadata"]["uid"]
+
+    def restore_under_other_uids(self) -> None:
+        """The cluster is made anew from a backup that does not keep uids."""
+        for key in sorted(self.tenants.current):
+            resource = merged(self.remove(key), _WITHOUT_DELETION)
+            times = {"uid": self._uid(), "creationTimestamp": rfc3339(self.tenants.now())}
+            self.tenants.put_object(merged(resource, {"metadata": times}))
+
     # What goes wrong
 
     def is_torn(self, one: One) -> bool:
@@ -285,6 +322,11 @@ class Life(Writes):
             True,
             False,
         )
+
+    def change_org(self, key: str, _: One) -> None:
+        """It is another's from now on, also once it heals."""
+        org = self._orgs[key] = f"3208154709{self.chance.randrange(100):08}"
+        self.patch(key, "support", metadata={"labels": {ORG_LABEL: org}})
 
     def break_it(self, key: str, one: One) -> None:
         """Something that quarantines, until it heals."""

@@ -21,6 +21,7 @@ from msgspec import Raw
 
 from reconciler.core.reading import Dialect, read_tenants
 from reconciler.core.tenant import Snapshot
+from tests.outcome import Given
 from tests.proofs.faults.facts import Fact, broken_promises, facts
 from tests.proofs.faults.faults.at_once import Delayed, at_once, delay_statements
 from tests.proofs.faults.history import BEGINNING
@@ -49,18 +50,6 @@ class _RunningClock(Clock):
         return datetime.now(UTC)
 
 
-class _Replayed:
-    """A snapshot as the record of its pass describes it."""
-
-    is_live = False
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    def snapshot(self) -> Snapshot:
-        return self._snapshot
-
-
 def storm(lab: Laboratory, seed: int) -> Came:
     """Two to eight passes at once, each some times, while the cluster moves on."""
     random = Random(f"storm of {seed}")  # noqa: S311
@@ -82,7 +71,7 @@ def storm(lab: Laboratory, seed: int) -> Came:
         found = here.facts()
         with _recorded(here) as snapshots, lab.database() as empty:
             direct = lab.direct(empty)
-            again = [here.make_pass(_Replayed(snapshot), url=direct) for snapshot in snapshots]
+            again = [here.make_pass(Given(snapshot), url=direct) for snapshot in snapshots]
             with psycopg.connect(direct) as connection:
                 expected = facts(connection)
     came = Came(
