@@ -53,7 +53,12 @@ USAGE = (Option("time_zone", "ZONE", "Europe/Zurich", "whose calendar days are b
 LOOP = (
     Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),
     Option("jitter", "TIME", "0s", "each pass begins up to so much later, by chance"),
-    Option("cron", "FIELDS", None, "when passes begin instead, in UTC, as in '*/5 * * * *'"),
+    Option(
+        "cron",
+        "SCHEDULE",
+        None,
+        "when passes begin instead, in UTC: as a CronJob's schedule, like '*/5 * * * *' or @hourly",
+    ),
     Option("stop_timeout", "TIME", "20s", "told to end, how long to wait for the pass in hand"),
     Option("watch", None, "false", "a pass for every change as well, at once"),
     Option("watch_silence", "TIME", "2m", "after so long without a word a watch is replaced"),

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
-from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
+from reconciler.core import cron as crontab
 from reconciler.errors import UsageError
 from reconciler.modes.loop import Loop
 
@@ -60,12 +61,25 @@ def make_scheduler(
     return scheduler
 
 
-def _trigger(seconds: float, jitter: float, cron: str | None) -> CronTrigger | IntervalTrigger:
+class _CronTrigger(BaseTrigger):  # type: ignore[misc]
+    """As a CronJob's schedule; APScheduler's own counts weekdays from Monday, and wants both days."""
+
+    def __init__(self, schedule: crontab.Schedule, jitter: float | None) -> None:
+        self._schedule = schedule
+        self._jitter = jitter
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        due = self._schedule.after(max(now, previous or now))
+        return due and self._apply_jitter(due, self._jitter, now)
+
+
+def _trigger(seconds: float, jitter: float, cron: str | None) -> BaseTrigger:
     if cron is None:
         return IntervalTrigger(seconds=seconds, timezone=UTC, jitter=jitter or None)
     try:
-        trigger = CronTrigger.from_crontab(cron, timezone=UTC)
+        schedule = crontab.parse(cron)
     except ValueError as problem:
-        raise UsageError(f"--cron: {problem}; expected five fields, as in '*/5 * * * *' (UTC)") from None
-    trigger.jitter = jitter or None
-    return trigger
+        raise UsageError(f"--cron: {problem}, as in '*/5 * * * *'") from None
+    if schedule.after(datetime.now(UTC)) is None:
+        raise UsageError(f"--cron {cron}: there is no such day within five years")
+    return _CronTrigger(schedule, jitter or None)
