@@ -13,7 +13,7 @@ class ExitStatus(IntEnum):
     means: str
 
     DONE = 0, "done, with or without changes"
-    FAILED = 1, "failed, nothing was written"
+    FAILED = 1, "failed, nothing was written; or the result could not be printed"
     USAGE = 2, "wrong usage or settings"
     REFUSED = 3, "refused, or deletions held back: an operator has to decide"
     QUARANTINED = 4, "written, but some tenants are quarantined (see --quarantine-exit)"
@@ -53,6 +53,10 @@ class Silence(SnapshotError):
 
 class LedgerError(ReconcilerError):
     """Postgres could not be reached, or did not do what it was asked."""
+
+
+class NotPrinted(ReconcilerError):
+    """The results could not be written to stdout. What the command did is done."""
 
 
 class UsageError(ReconcilerError):

@@ -20,7 +20,9 @@ def execute(command: str, given: dict[str, Any]) -> int:
     except ReconcilerError as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
             return _interrupted()
-        print(f"reconciler: {escaped(str(error))}", file=sys.stderr)
+        # Nothing is said where whoever read the results has closed the pipe.
+        if str(error):
+            print(f"reconciler: {escaped(str(error))}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return _interrupted()

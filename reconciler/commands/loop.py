@@ -8,7 +8,7 @@ from typing import Any, Final
 from reconciler.commands.parts import cluster_source, limits, open_database
 from reconciler.commands.printing import print_pass
 from reconciler.core.tenant import Snapshot
-from reconciler.errors import LedgerError
+from reconciler.errors import LedgerError, NotPrinted
 from reconciler.health import Health
 from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.logs import set_up_logging
@@ -51,7 +51,10 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
             if done.id is not None:
                 log.info(summary(done.plan, dry_run=False), extra={"pass_id": done.id, **_about(done)})
                 if output == "json" or any(change.rows for change in done.plan.changes):
-                    print_pass(done, output, dry_run=False)
+                    try:
+                        print_pass(done, output, dry_run=False)
+                    except NotPrinted as problem:
+                        log.error("%s", str(problem) or "nobody reads the results")  # noqa: TRY400
 
         def write(changes: Sequence[Snapshot]) -> None:
             for done in run_watched(changes, timed_ledger, allowed):

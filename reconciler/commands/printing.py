@@ -1,21 +1,18 @@
 """Prints a pass that was made, and tells its exit status."""
 
-import logging
 import os
 import sys
 from collections.abc import Iterable
 
-from reconciler.errors import ExitStatus, lowest
+from reconciler.errors import ExitStatus, NotPrinted, lowest
 from reconciler.ledger import script
 from reconciler.output.plan_json import json_report
 from reconciler.output.plan_text import text_report, wants_colour
 from reconciler.passes import Pass
 
-log = logging.getLogger(__name__)
-
 
 def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
-    """The results, on stdout. The pass is what it is, whether or not somebody reads of it."""
+    """The results, on stdout. Raises NotPrinted; the pass is what it is all the same."""
     if output == "json":
         print_bytes(json_report(done.plan, dry_run=dry_run))
     elif output == "sql":
@@ -25,12 +22,12 @@ def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Text, in UTF-8 whatever the locale says."""
+    """Text, in UTF-8 whatever the locale says. Raises NotPrinted."""
     print_bytes(f"{line}\n".encode(errors="backslashreplace") for line in lines)
 
 
 def print_bytes(pieces: Iterable[bytes]) -> None:
-    """Results on stdout; where they cannot be written there, that is said, and no error."""
+    """Results on stdout. Raises NotPrinted; of a pipe that its reader closed, without a word."""
     if sys.stdout is None:
         return
     try:
@@ -38,11 +35,13 @@ def print_bytes(pieces: Iterable[bytes]) -> None:
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     except OSError as error:
-        # Who closed the pipe has seen enough.
-        if not isinstance(error, BrokenPipeError):
-            log.error("the result could not be printed: %s", error.strerror)  # noqa: TRY400
         # Python would try, and complain, once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise NotPrinted from None
+        raise NotPrinted(
+            f"the result could not be printed ({error.strerror}); what was written to the ledger stays"
+        ) from None
 
 
 def exit_status(done: Pass, quarantine_exit: int) -> int:

@@ -8,7 +8,7 @@ from reconciler.commands.parts import cluster_source, dialect, limits, open_data
 from reconciler.commands.printing import exit_status, print_pass
 from reconciler.commands.values import given_time
 from reconciler.core.plan import Overrides
-from reconciler.errors import ExitStatus, UsageError, lowest
+from reconciler.errors import ExitStatus, NotPrinted, UsageError, lowest
 from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
 from reconciler.logs import set_up_logging
 from reconciler.modes.replay import replay
@@ -47,6 +47,7 @@ def run(
     overrides = Overrides(rebind=rebind, reopen=frozenset(reopen), move=frozenset(move))
     statuses = []
     planned = False
+    unprinted: NotPrinted | None = None
     with open_database(settings) as database:
         ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
         ledger.prepare()
@@ -60,9 +61,15 @@ def run(
 
         for done in _passes(sources, ledger, one_pass):
             progress("")
-            print_pass(done, output, dry_run=dry_run)
+            if unprinted is None:
+                try:
+                    print_pass(done, output, dry_run=dry_run)
+                except NotPrinted as problem:
+                    unprinted = problem
             statuses.append(exit_status(done, settings.quarantine_exit))
             planned = planned or any(change.rows for change in done.plan.changes)
+    if unprinted is not None:
+        raise unprinted
     status = lowest(statuses)
     return ExitStatus.CHANGES_PLANNED if detailed_exitcode and planned and status == 0 else status
 

@@ -21,16 +21,17 @@ def schema(flags: dict[str, Any], *, action: str, yes: bool = False, **roles: st
     with open_database(settings) as database:
         if action == "apply":
             ledger_schema.apply(database, always=True)
-            print(f"{database}: the schema has version {ledger_schema.VERSION}")
+            done = [f"{database}: the schema has version {ledger_schema.VERSION}"]
             for grant, role in roles.items():
                 kind = grant.removeprefix("grant_")
                 ledger_schema.grant(database, kind, role)
-                print(f"{database}: {role} has the rights of a {kind}")
+                done.append(f"{database}: {role} has the rights of a {kind}")
         else:
             if not yes:
                 _ask(str(database))
             ledger_schema.drop(database)
-            print(f"{database}: the tables are removed")
+            done = [f"{database}: the tables are removed"]
+    print_lines(done)
     return 0
 
 

@@ -377,8 +377,9 @@ def test_the_program_works_through_the_transaction_pooling_of_pgbouncer(
         ("it is closed", "text"),
     ],
 )
-def test_a_broken_stdout_does_not_matter(here: World, stdout: str, output: str) -> None:
-    """What counts is written by then, so the exit status must not say that nothing was."""
+def test_a_broken_stdout_fails_the_command_and_not_the_pass(
+    here: World, stdout: str, output: str
+) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with open("/dev/full", "wb") as full:  # noqa: PTH123
@@ -392,4 +393,5 @@ def test_a_broken_stdout_does_not_matter(here: World, stdout: str, output: str) 
     _, said = process.communicate(timeout=30)
     assert _passes(here) == 1
     assert "Traceback" not in said, said
-    assert process.returncode == 0 or "written" in said, (process.returncode, said)
+    assert process.returncode == (0 if stdout == "it is closed" else 1), said
+    assert ("could not be printed" in said) == (stdout == "its disk is full")
