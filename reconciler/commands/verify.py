@@ -1,4 +1,4 @@
-"""`reconciler verify`: whether the ledger holds: by itself, its state, and against the cluster."""
+"""`reconciler verify`: checks the ledger, its known state, and both against the cluster."""
 
 import logging
 from collections.abc import Iterator

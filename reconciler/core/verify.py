@@ -1,7 +1,6 @@
-"""What a ledger must hold to, as rules with names, and the comparison of what it knows with its events.
+"""The rules of a ledger, and the comparison of its state with its events and with the cluster.
 
-Most rules are asked in SQL, over all rows at once (`ledger.verify`); here is what each of them means,
-and the comparisons with the rebuilt state: of the known state, and of the cluster.
+SQL checks most of the rules, over all rows at once (`ledger.checks`). Here is what each rule means.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,82 +17,88 @@ _exactly = partial(stamp, exact=True)
 
 
 class Rule(Struct, frozen=True):
-    """One thing that holds in every ledger that only passes have written."""
+    """Something that is true of every ledger that only passes have written."""
 
     name: str
     broken: str
-    """What is wrong where it does not hold."""
+    """What is wrong if the rule is broken."""
     advice: str
     is_note: bool = False
-    """Only told: what the portal wrote is kept as it is."""
+    """It is reported but is not a finding, because the portal's rows are kept as they are."""
 
 
-_RESTORE: Final = "restore the rows from a backup as they were; what was billed by them is in doubt"
-_REBUILD: Final = (
-    "the events are the record: delete the row, and insert it anew from reconciler_derived_state()"
-)
-_RECORDS: Final = "restore the records of passes and decisions from a backup"
-_KEEP: Final = "nothing to repair: the portal wrote it so, and it is kept"
+_RESTORE: Final = "restore the rows from a backup; bills that include them are in doubt"
+_REBUILD: Final = "delete the row and insert it again from reconciler_derived_state()"
+_RECORDS: Final = "restore the records of passes and of operators' decisions from a backup"
+_KEEP: Final = "nothing to do: the portal wrote the row before the first pass"
 
 RULES: Final[Mapping[str, Rule]] = {
     rule.name: rule
     for rule in (
         # A row of tenant_skill_events or tenant_suspension_events.
-        Rule("row-incomplete", "a row lacks some of what explains it", _RESTORE),
-        Rule("row-lifecycle", "a row is of no lifecycle", _RESTORE),
-        Rule("row-pass", "a row names a pass that is not on record", _RESTORE),
-        Rule("row-tenant", "a row's name or uid is not its lifecycle's", _RESTORE),
-        Rule("row-kind", "a row is neither on nor off", _RESTORE),
-        Rule("row-subject", "a skill's key is not of the skill", _RESTORE),
-        Rule("row-instant", "a row was observed at another instant than its pass", _RESTORE),
-        Rule("row-late", "a row without a pass was written when passes already were", _RESTORE),
-        Rule("alternation", "a row's kind contradicts its ordinal: odd is on, even is off", _RESTORE),
-        Rule("ordinal-gap", "a row before this one is missing", _RESTORE),
-        Rule("ordinal-twice", "two rows have one place in their subject", _RESTORE),
-        Rule("interval", "not_before <= occurred_at <= observed_at does not hold", _RESTORE),
-        Rule("time-order", "a row occurred before the row before it", _RESTORE),
-        Rule("write-order", "a row was written by no later pass than the row before it", _RESTORE),
-        Rule("time-source", "a row's time_source does not go with its kind or its times", _RESTORE),
-        Rule("before-creation", "a row lies before its lifecycle", _RESTORE),
-        Rule("after-deletion", "a row lies after its lifecycle's end", _RESTORE),
+        Rule("row-incomplete", "a row lacks some of the columns that explain it", _RESTORE),
+        Rule("row-lifecycle", "a row names a lifecycle that does not exist", _RESTORE),
+        Rule("row-pass", "a row names a pass that does not exist", _RESTORE),
+        Rule("row-tenant", "the name or the uid of a row is not that of its lifecycle", _RESTORE),
+        Rule("row-kind", "the event_kind of a row is unknown", _RESTORE),
+        Rule("row-subject", "the skill_key of a row is not that of its skill", _RESTORE),
+        Rule("row-instant", "the observed_at of a row is not that of its pass", _RESTORE),
+        Rule("row-late", "a row without a pass was written after the first pass", _RESTORE),
+        Rule(
+            "alternation", "a row has the wrong ordinal for its kind: odd is on, even is off", _RESTORE
+        ),
+        Rule("ordinal-gap", "the row before this one is missing", _RESTORE),
+        Rule("ordinal-twice", "two rows of a subject have the same ordinal", _RESTORE),
+        Rule("interval", "not_before <= occurred_at <= observed_at is not true of a row", _RESTORE),
+        Rule("time-order", "a row has an earlier occurred_at than the row before it", _RESTORE),
+        Rule("write-order", "a row was not written by a later pass than the row before it", _RESTORE),
+        Rule("time-source", "the time_source of a row does not fit its kind or its times", _RESTORE),
+        Rule("before-creation", "a row is earlier than the beginning of its lifecycle", _RESTORE),
+        Rule("after-deletion", "a row is later than the end of its lifecycle", _RESTORE),
         # A lifecycle.
-        Rule("lifecycle-incomplete", "a lifecycle's begin or end is only partly explained", _RESTORE),
-        Rule("lifecycle-pass", "a lifecycle names a pass that is not on record", _RESTORE),
-        Rule("lifecycle-instant", "it begins or ends at another instant than its pass", _RESTORE),
-        Rule("lifecycle-interval", "the times of its begin or its end are in no order", _RESTORE),
+        Rule("lifecycle-incomplete", "its beginning or its end is only partly explained", _RESTORE),
+        Rule("lifecycle-pass", "a lifecycle names a pass that does not exist", _RESTORE),
+        Rule(
+            "lifecycle-instant", "its beginning or end has another observed_at than its pass", _RESTORE
+        ),
+        Rule("lifecycle-interval", "the times of its beginning or its end are out of order", _RESTORE),
         Rule("lifecycle-order", "it ends before it begins", _RESTORE),
-        Rule("lifecycle-source", "the source of its begin or its end is none of it", _RESTORE),
-        Rule("lifecycle-successor", "it ended by a successor that is not there", _RESTORE),
-        Rule("lifecycle-cluster", "its cluster is not that of the pass that showed it", _RESTORE),
-        Rule("lifecycle-late", "it has no pass, and began when passes were written", _RESTORE),
-        Rule("recognition", "it was recognised although its uid was known, or is not", _RESTORE),
-        Rule("live-name-twice", "two live lifecycles have one name", _RESTORE),
-        Rule("live-uid-twice", "two live lifecycles have one uid", _RESTORE),
-        Rule("lifecycles-overlap", "two lifecycles of one uid overlap", _RESTORE),
-        Rule("created-differs", "the cluster says another time of creation", _RESTORE),
+        Rule("lifecycle-source", "the time source of its beginning or its end does not fit", _RESTORE),
+        Rule("lifecycle-successor", "it was ended by a successor that does not exist", _RESTORE),
+        Rule("lifecycle-cluster", "its cluster is not that of the pass that recorded it", _RESTORE),
+        Rule("lifecycle-late", "a lifecycle without a pass began after the first pass", _RESTORE),
+        Rule("recognition", "a pass recorded its uid, but it has none or had one already", _RESTORE),
+        Rule("live-name-twice", "two live lifecycles have the same name", _RESTORE),
+        Rule("live-uid-twice", "two live lifecycles have the same uid", _RESTORE),
+        Rule("lifecycles-overlap", "two lifecycles with the same uid overlap", _RESTORE),
+        Rule("created-differs", "its creation differs from that in the cluster", _RESTORE),
         # The known state.
-        Rule("state-missing", "a live lifecycle has no state", _REBUILD),
-        Rule("state-of-none", "a state is of no live lifecycle", "delete the row of reconciler_state"),
-        Rule("state-differs", "the state is not what the events say", _REBUILD),
-        Rule("state-read", "the state was read after the last pass, or is held and was read", _REBUILD),
+        Rule("state-missing", "a live lifecycle has no row in reconciler_state", _REBUILD),
+        Rule(
+            "state-of-none",
+            "a row of reconciler_state has no live lifecycle",
+            "delete the row of reconciler_state",
+        ),
+        Rule("state-differs", "reconciler_state differs from what the events say", _REBUILD),
+        Rule("state-read", "read_at is after the last pass, or is missing though held", _REBUILD),
         # What operators decided, and the passes.
-        Rule("rebinding", "a change of uid matches nothing", _RECORDS),
-        Rule("reopening", "a withdrawn deletion matches nothing", _RECORDS),
-        Rule("move", "a change of org matches nothing", _RECORDS),
-        Rule("pass-counts", "a pass counted other rows than name it", _RESTORE),
-        Rule("pass-order", "a pass is older than the pass before it", _RECORDS),
-        Rule("pass-version", "a pass saw an older resourceVersion than one before it", _RECORDS),
-        Rule("pass-cluster", "the cluster changed, and nobody adopted the new one", _RECORDS),
+        Rule("rebinding", "a recorded change of uid does not match its lifecycle", _RECORDS),
+        Rule("reopening", "a recorded withdrawal of a deletion does not match its lifecycle", _RECORDS),
+        Rule("move", "a recorded change of org does not match its lifecycles", _RECORDS),
+        Rule("pass-counts", "the counts of a pass differ from the rows that name it", _RESTORE),
+        Rule("pass-order", "a pass has an earlier observed_at than the pass before it", _RECORDS),
+        Rule("pass-version", "a pass saw a lower resourceVersion than a pass before it", _RECORDS),
+        Rule("pass-cluster", "the cluster changed without --adopt-cluster", _RECORDS),
         # With --deep.
-        Rule("digest-rows", "what a pass wrote was altered, added to or taken from", _RESTORE),
+        Rule("digest-rows", "rows of a pass were altered, added or removed", _RESTORE),
         Rule("digest-chain", "a digest does not follow from the one before it", _RESTORE),
-        Rule("digest-missing", "a pass has no digest, and passes before it have", _RESTORE),
+        Rule("digest-missing", "a pass has no digest, but passes before it have one", _RESTORE),
         # What the portal wrote.
         Rule("portal-contradiction", "the portal's rows of a subject do not alternate", _KEEP, True),
-        Rule("portal-outside", "a row of the portal is outside its lifecycle, or of none", _KEEP, True),
+        Rule("portal-outside", "a row of the portal is outside its lifecycle, or has none", _KEEP, True),
     )
 }
-"""By name. The README has the same table."""
+"""By name. schema/README.md has the same table."""
 
 
 class RowName(Struct, frozen=True):
@@ -104,14 +109,14 @@ class RowName(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One rule that does not hold, for one tenant or pass."""
+    """One broken rule, for one tenant or pass."""
 
     rule: str
     tenant_name: str | None
     tenant_uid: str | None
     rows: Sequence[RowName]
     told: str
-    """The values that contradict one another, for people."""
+    """The values that contradict each other, for people."""
 
     @property
     def of(self) -> Rule:
@@ -120,18 +125,18 @@ class Finding(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Rebuilt(Struct, frozen=True, kw_only=True, gc=False):
-    """A live lifecycle as its events alone tell it, and as the known state has it."""
+    """A live lifecycle, rebuilt from its events alone, and the same according to the known state."""
 
     lifecycle: Lifecycle
     known: Lifecycle | None
-    """None where reconciler_state has no row of it."""
+    """None if reconciler_state has no row for it."""
     seen_at: datetime | None
-    """The snapshot that first showed this uid; None where it began otherwise, or was rebound."""
+    """The snapshot that first showed this uid; None if rebound, or not begun by a creation."""
     is_adopted: bool = False
 
 
 class Checked(Struct, frozen=True, rename="camel"):
-    """How many rows were looked at."""
+    """How many rows were checked."""
 
     lifecycles: int
     skill_events: int
@@ -140,7 +145,7 @@ class Checked(Struct, frozen=True, rename="camel"):
 
 
 class Digests(Struct, frozen=True, rename="camel"):
-    """The passes that have a digest, and the last one: kept elsewhere, it tells whether it holds."""
+    """How many passes have a digest, and the last digest, to be stored outside the database."""
 
     passes: int
     passes_without: int
@@ -149,40 +154,43 @@ class Digests(Struct, frozen=True, rename="camel"):
 
 
 def compare_state(rebuilt: Rebuilt, last_instant: datetime | None) -> Iterator[Finding]:
-    """The known state of one lifecycle against its events; `last_instant` is that of the last pass."""
+    """Compares the known state of a lifecycle with its events. `last_instant` is of the last pass."""
     told, known = rebuilt.lifecycle, rebuilt.known
     if known is None:
-        yield _of(told, "state-missing", "tenant_billing_lifecycle", "reconciler_state has no row of it")
+        yield _of(told, "state-missing", "tenant_billing_lifecycle", "it has no row in reconciler_state")
         return
     differences = []
     if known.skills != told.skills:
-        differences.append(f"skills {_listed(known.skills)}, by the events {_listed(told.skills)}")
+        differences.append(f"skills {_listed(known.skills)}; the events say {_listed(told.skills)}")
     if known.suspended != told.suspended:
-        differences.append(f"suspended {_yes(known.suspended)}, by the events {_yes(told.suspended)}")
-    # What the portal dated ahead of its time counted as of the time of the adoption.
+        differences.append(f"suspended {_yes(known.suspended)}; the events say {_yes(told.suspended)}")
+    # Portal rows dated in the future were clamped to the time of adoption.
     changed = known.changed_at != told.changed_at
     if changed and not (rebuilt.is_adopted and known.changed_at <= told.changed_at):
         differences.append(
-            f"changed_at {_exactly(known.changed_at)}, by the events {_exactly(told.changed_at)}"
+            f"changed_at {_exactly(known.changed_at)}; the events say {_exactly(told.changed_at)}"
         )
     if differences:
         yield _of(told, "state-differs", "reconciler_state", "; ".join(differences))
     if known.held and known.read_at is None:
-        yield _of(told, "state-read", "reconciler_state", "held, and not known since when")
+        yield _of(told, "state-read", "reconciler_state", "held, but read_at is missing")
     elif known.read_at and last_instant and known.read_at > last_instant:
         last = _exactly(last_instant)
         yield _of(
-            told, "state-read", "reconciler_state", f"read {_exactly(known.read_at)}, last pass {last}"
+            told,
+            "state-read",
+            "reconciler_state",
+            f"read_at {_exactly(known.read_at)}; last pass {last}",
         )
 
 
 def compare_creation(rebuilt: Rebuilt, tenant: Tenant) -> Iterator[Finding]:
-    """The begin of a lifecycle against what the cluster says of it now; no pass would write that."""
+    """Compares the beginning of a lifecycle with the cluster, which a pass does not do."""
     told = rebuilt.lifecycle
     if rebuilt.seen_at is None or told.uid != tenant.uid:
         return
     if told.created_at != min(tenant.created_at, rebuilt.seen_at):
-        said = f"created {_exactly(told.created_at)}, by the cluster {_exactly(tenant.created_at)}"
+        said = f"created {_exactly(told.created_at)}; the cluster says {_exactly(tenant.created_at)}"
         yield _of(told, "created-differs", "tenant_billing_lifecycle", said)
 
 

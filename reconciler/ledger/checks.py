@@ -1,7 +1,7 @@
-"""Asks the ledger whether it holds to its rules: in SQL, over all rows at once, in bounded memory.
+"""Checks the rules of the ledger in SQL, over all rows at once and in bounded memory.
 
-Each statement in `rules/` gives rows of: rule, tenant_name, tenant_uid, tables, ids, told; `tables` and
-`ids` together name the rows. What the rules mean is in `core.verify`.
+Each statement in `rules/` returns: rule, tenant_name, tenant_uid, tables, ids, told. `tables` and `ids`
+together name the rows. `core.verify` says what the rules mean.
 """
 
 from collections.abc import Iterator
@@ -34,23 +34,23 @@ _EVENTS: Final = (
         "off": "resumed",
     },
 )
-"""What is filled in for each of the two tables."""
+"""The placeholders of `rules/events.sql`, for each of the two tables."""
 
 
 def prepare(transaction: Transaction) -> None:
-    """Room for sorting, and plans for all rows instead of the first few; until the transaction ends."""
+    """Sets memory for sorting, and plans for reading all rows, until the end of the transaction."""
     transaction.execute(
         "SET LOCAL work_mem = '64MB'; SET LOCAL cursor_tuple_fraction = 1; SET LOCAL jit = off"
     )
 
 
 def checked(transaction: Transaction) -> Checked:
-    """How much there is."""
+    """The number of rows of each kind."""
     return Checked(*transaction.rows(_SQL["checked"])[0])
 
 
 def rebuilt(transaction: Transaction) -> Iterator[Rebuilt]:
-    """The live lifecycles as their events tell them."""
+    """The live lifecycles, rebuilt from their events."""
     for row in transaction.portions(_SQL["rebuilt"]):
         id_, uid, name, org, created_at, skills, suspended, changed_at, *rest = row
         state_of, its_skills, its_suspension, its_change, read_at, held, seen_at, is_adopted = rest
@@ -75,7 +75,7 @@ def rebuilt(transaction: Transaction) -> Iterator[Rebuilt]:
 
 
 def contradictions(transaction: Transaction) -> Iterator[Finding]:
-    """What contradicts itself in the ledger, and what the portal wrote so."""
+    """The broken rules, and the notes about rows of the portal."""
     for name in ("passes", "lifecycles", "live", "states", "overrides"):
         yield from _findings(transaction, _statement(name))
     for table in _EVENTS:
@@ -84,12 +84,12 @@ def contradictions(transaction: Transaction) -> Iterator[Finding]:
 
 
 def altered(transaction: Transaction) -> Iterator[Finding]:
-    """The passes whose rows are not what they were when they were written."""
+    """The passes whose rows were altered since they were written."""
     return _findings(transaction, _statement("digests"))
 
 
 def digests(transaction: Transaction) -> Digests:
-    """How far the chain of digests goes."""
+    """How many passes have a digest, and the last digest."""
     return Digests(*transaction.rows(_SQL["digests"])[0])
 
 

@@ -1,4 +1,4 @@
-"""What `verify` found, for a person and for other programs; told as it is found."""
+"""The findings of `verify` as text and as JSON, printed while they are found."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,11 +14,11 @@ from reconciler.output.plan_json import json_report, to_json
 from reconciler.output.plan_text import text_report
 
 MOST_OF_A_RULE: Final = 20
-"""More than that nobody reads; the JSON has all."""
+"""The text shows no more findings of one rule; the JSON has all."""
 
 
 class Verdict:
-    """What was looked at, and how much was found so far."""
+    """What was checked, and the number of findings so far."""
 
     def __init__(self, *, checked: Checked, planned: Plan | None, digests: Digests | None) -> None:
         self.checked = checked
@@ -28,25 +28,25 @@ class Verdict:
         self.noted = Counter[str]()
 
     def count(self, finding: Finding) -> int:
-        """Counts a finding; tells how many there are of its rule."""
+        """Counts a finding and returns how many of its rule there are so far."""
         counter = self.noted if finding.of.is_note else self.found
         counter[finding.rule] += 1
         return counter[finding.rule]
 
     @property
     def pending(self) -> int:
-        """The rows that the next pass would write."""
+        """The number of rows that the next pass would write."""
         return sum(1 for _ in self.planned.rows()) if self.planned else 0
 
     @property
     def message(self) -> str:
-        """All of it in one line."""
+        """The result in one line."""
         found, noted = self.found.total(), self.noted.total()
-        said = [counted(found, "finding") if found else "the ledger holds"]
+        said = [counted(found, "finding") if found else "the ledger is consistent"]
         if self.planned is None:
             said.append("not compared with a cluster")
         elif self.pending:
-            said.append(f"{counted(self.pending, 'row')} pending: the next pass would write it all")
+            said.append(f"{counted(self.pending, 'row')} pending for the next pass")
         if self.planned is not None and self.planned.held:
             said.append(f"{counted(len(self.planned.held), 'deletion')} held back")
         if self.planned is not None and self.planned.quarantined:
@@ -75,7 +75,7 @@ class _Rest(Struct, rename="camel"):
 
 
 def json_findings(findings: Iterator[Finding], verdict: Verdict) -> Iterator[bytes]:
-    """One object on one line, in pieces; `pending` is what `run --dry-run --output json` would print."""
+    """One object on one line, in pieces. `pending` is what `run --dry-run --output json` would print."""
     yield b'{"findings":['
     separator = b""
     for one in findings:
@@ -120,11 +120,11 @@ def text_findings(findings: Iterator[Finding], verdict: Verdict) -> Iterator[str
         if count > MOST_OF_A_RULE:
             yield f"… and {count - MOST_OF_A_RULE} more of {rule_name}; --output json has them all"
     if verdict.planned is not None and (verdict.pending or verdict.planned.held):
-        yield "Pending, which the next pass would write:"
+        yield "The next pass would write:"
         *lines, _ = text_report(verdict.planned, dry_run=True, colour=False)
         yield from lines
     looked_at = verdict.checked
-    yield "looked at " + ", ".join(
+    yield "checked " + ", ".join(
         (
             counted(looked_at.lifecycles, "lifecycle"),
             counted(looked_at.skill_events, "skill event"),
@@ -145,8 +145,8 @@ def _named(rows: Sequence[RowName]) -> str:
 def _sealed(digests: Digests) -> Iterator[str]:
     if digests.passes_without:
         without = counted(digests.passes_without, "pass")
-        yield f"{without} without a digest, from before the schema's version 2"
+        yield f"{without} without a digest, written before version 2 of the schema"
     if digests.passes:
         having = counted(digests.passes, "pass")
         yield f"digest of pass {digests.last_pass}: {digests.last_digest}"
-        yield f"{having} with one; keep it elsewhere: it stands for all that was written so far"
+        yield f"{having} with a digest; store the last one outside the database: it covers all of them"

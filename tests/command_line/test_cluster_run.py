@@ -408,7 +408,7 @@ def test_verify_compares_with_the_cluster_and_writes_nothing(
     known: dict[str, list[str]],
 ) -> None:
     held = command("verify", "--kubeconfig", kubeconfig, "--deep")
-    assert (held.status, held.out.splitlines()[-1]) == (0, "the ledger holds")
+    assert (held.status, held.out.splitlines()[-1]) == (0, "the ledger is consistent")
     server.tenants.create("emil", ["mail"], created=CREATED)
     pending = command("verify", "--kubeconfig", kubeconfig, "--output", "json")
     assert pending.status == 0

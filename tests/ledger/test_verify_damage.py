@@ -214,7 +214,7 @@ def test_a_healthy_ledger_is_told_with_its_last_digest(
     assert done.status == 0, done.out
     digest = damaged[1].execute("SELECT encode(digest, 'hex') FROM reconciler_digests WHERE pass_id = 5")
     assert f"digest of pass 5: {digest.fetchall()[0][0]}" in done.out
-    assert "the ledger holds; not compared with a cluster" in done.out
+    assert "the ledger is consistent; not compared with a cluster" in done.out
 
 
 def test_damage_is_told_with_what_to_do(
@@ -223,7 +223,7 @@ def test_damage_is_told_with_what_to_do(
     damaged[1].execute(f"UPDATE {SKILLS} SET event_kind = 'disabled' {MAIL}")
     told = look("verify", "--ledger-only")
     assert told.status == 5
-    assert "alternation: a row's kind contradicts its ordinal" in told.out
+    assert "alternation: a row has the wrong ordinal for its kind" in told.out
     assert "bob (uid uid-of-bob)  tenant_skill_events " in told.out
     assert "→ restore the rows" in told.out
     report = look("verify", "--ledger-only", "--output", "json").report

@@ -1,7 +1,7 @@
--- What each pass wrote, against its digest; and the digests against one another.
+-- Compares the rows of each pass with its digest, and each digest with the previous one.
 SELECT rule, NULL, NULL, ARRAY[CASE WHEN rule = 'digest-chain' THEN 'reconciler_digests' ELSE 'reconciler_passes' END], ARRAY[pass_id],
-       CASE rule WHEN 'digest-rows' THEN 'its row, or rows that name it, are not as they were when it was written'
-                 WHEN 'digest-chain' THEN 'digests of it or of passes before it were altered, or removed'
+       CASE rule WHEN 'digest-rows' THEN 'its row, or rows that name it, were altered after it was written'
+                 WHEN 'digest-chain' THEN 'digests of this pass or of passes before it were altered or removed'
                  ELSE 'the first pass with a digest is ' || first_id END
 FROM (
     SELECT pass_id, first_id, CASE

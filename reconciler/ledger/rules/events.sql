@@ -1,4 +1,4 @@
--- One sorted scan of a table of events. `before` is the row before it in its subject. Filled in for each of the two tables.
+-- Checks a table of events in one sorted scan; the table is filled in. `before_…` is of the row before it in its subject.
 WITH portal_end AS (
     SELECT DISTINCT ON (tenant_name, {skill}) tenant_name, {skill} AS skill_id, event_kind = '{on}' AS is_on
     FROM {table} WHERE lifecycle_id IS NULL
@@ -34,7 +34,7 @@ WITH portal_end AS (
         CASE WHEN e.observed_at <> p.observed_at THEN 'row-instant' END,
         CASE WHEN (e.ordinal % 2 = 1) <> (e.event_kind = '{on}') THEN 'alternation' END,
         CASE WHEN CASE WHEN e.before_id IS NOT NULL THEN e.ordinal > e.before_ordinal + 1
-                       -- The first one is number 0 where the portal's own rows left the subject switched on.
+                       -- The first ordinal is 0 if the portal's own rows left the subject switched on.
                        ELSE e.ordinal <> CASE WHEN portal_end.is_on THEN 0 ELSE 1 END END THEN 'ordinal-gap' END,
         CASE WHEN e.ordinal = e.before_ordinal THEN 'ordinal-twice' END,
         CASE WHEN NOT (e.not_before <= e.occurred_at AND e.occurred_at <= e.observed_at) THEN 'interval' END,
@@ -45,14 +45,14 @@ WITH portal_end AS (
                                   AND e.occurred_at = l.created_at AND e.not_before = l.created_not_before
              WHEN 'status' THEN e.event_kind = 'suspended'
              WHEN 'managed-fields' THEN e.skill_id IS NULL OR e.pass_id IS DISTINCT FROM l.created_pass_id
-             -- One that was deleted at first sight was suspended before its end: there is where that is moved.
+             -- If the tenant was deleted at first sight, its suspension was moved to the time of the deletion.
              WHEN 'observed' THEN CASE WHEN e.skill_id IS NULL THEN e.occurred_at = e.observed_at OR e.pass_id = l.created_pass_id
-                                       -- Under another org it goes on with what was on.
+                                       -- A lifecycle under a new org begins with the skills of the one before it.
                                        ELSE e.occurred_at = e.observed_at AND (e.pass_id IS DISTINCT FROM l.created_pass_id
                                                                                OR l.created_time_source = 'observed') END
              ELSE e.time_source IS NULL END THEN 'time-source' END,
         CASE WHEN e.pass_id < l.created_pass_id
-                  -- The portal may have dated a creation ahead of its time.
+                  -- The portal may have written a creation in the future.
                   OR (e.occurred_at < l.created_at AND (l.created_pass_id IS NOT NULL OR l.created_at <= e.observed_at))
              THEN 'before-creation' END,
         CASE WHEN e.occurred_at > l.deleted_at OR e.pass_id > l.deleted_pass_id

@@ -1,4 +1,4 @@
--- What each lifecycle says of itself, against the passes that it names.
+-- Checks each lifecycle by itself and against the passes that it names.
 WITH checked AS (
     SELECT l.*, array_remove(ARRAY[
         CASE WHEN num_nonnulls(l.created_not_before, l.created_time_source, l.created_observed_at, l.created_pass_id) NOT IN (0, 4)

@@ -1,4 +1,4 @@
--- What operators decided, against what came of it.
+-- Compares what operators decided with the lifecycles.
 SELECT 'rebinding', l.tenant_name, coalesce(l.tenant_uid, r.new_uid), ARRAY['reconciler_rebindings', 'tenant_billing_lifecycle'],
        ARRAY[r.pass_id, r.lifecycle_id], concat('from ', r.old_uid, ' to ', r.new_uid, ', then ', coalesce(r.next_uid, l.tenant_uid))
 FROM (SELECT *, lead(old_uid) OVER (PARTITION BY lifecycle_id ORDER BY pass_id) AS next_uid FROM reconciler_rebindings) r

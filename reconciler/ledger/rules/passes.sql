@@ -1,4 +1,4 @@
--- The passes against the rows that name them, and against one another.
+-- Compares the passes with the rows that name them, and with each other.
 WITH found (pass_id, begun, ended, switched, suspended) AS (
     SELECT pass_id, sum(begun), sum(ended), sum(switched), sum(suspended) FROM (
         SELECT created_pass_id, count(*), 0, 0, 0 FROM tenant_billing_lifecycle WHERE created_pass_id IS NOT NULL GROUP BY 1

@@ -1,4 +1,4 @@
--- What the portal wrote: it has no place in an order but its time.
+-- Checks the rows that the portal wrote. They have no ordinal, only a time.
 WITH event AS (
     SELECT 'tenant_skill_events' AS tab, id, tenant_name, skill_id, event_kind, occurred_at,
            event_kind = 'enabled' AS is_on, id > (SELECT min(id) FROM tenant_skill_events WHERE pass_id IS NOT NULL) AS is_late
