@@ -28,7 +28,7 @@ from reconciler.ledger.writer import (
 )
 
 _SQL: Final = load("writer")
-_PASS_ID: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"  # noqa: S105
+_CURRENT: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
 
 
 class _Expression(str):
@@ -53,7 +53,7 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
         "END IF; END $$;"
     )
     yield from _inserts(pass_record(plan))
-    numbers = Numbers(_Expression(_PASS_ID), _lifecycle_id, _previous_id, _ordinal)
+    numbers = Numbers(_Expression(_CURRENT), _lifecycle_id, _previous_id, _ordinal)
     for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
         yield from _inserts(record)
     for _, id_ in reopenings(plan, numbers).rows:
@@ -71,7 +71,7 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
             f"deleted_not_before = {_literal(not_before, 'timestamptz')}, "
             f"deleted_time_source = {_literal(source, 'text')}, "
             f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
-            f"deleted_pass_id = {_PASS_ID} WHERE id = {id_};"
+            f"deleted_pass_id = {_CURRENT} WHERE id = {id_};"
         )
     for id_ in outdated(plan, numbers):
         yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"
@@ -84,7 +84,7 @@ def _last(known: KnownState) -> str:
     if known.last_pass is None:
         return "NULL"
     # One that is only planned is one that this session has just written.
-    id_ = _PASS_ID if known.last_pass.id is None else _literal(known.last_pass.id, "bigint")
+    id_ = _CURRENT if known.last_pass.id is None else _literal(known.last_pass.id, "bigint")
     return f"ROW({id_}::bigint, {_literal(known.last_pass.observed_at, 'timestamptz')})"
 
 
@@ -120,7 +120,7 @@ def _previous_id(change: Change) -> Any:
     uid = _literal(change.lifecycle.uid, "text")
     return _Expression(
         f"(SELECT id FROM tenant_billing_lifecycle WHERE tenant_uid = {uid} "
-        f"AND deleted_pass_id = {_PASS_ID})"
+        f"AND deleted_pass_id = {_CURRENT})"
     )
 
 
