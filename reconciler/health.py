@@ -21,7 +21,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from reconciler.core.plan import Kind, Plan
+from reconciler.core.kinds import Kind
+from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import Refused, UsageError
 from reconciler.passes import Ledger, OpenLedger, Pass, Source

@@ -11,8 +11,9 @@ from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
+from reconciler.core.cases import NONE, Overrides
 from reconciler.core.guard import Limits, guard, is_news
-from reconciler.core.plan import NONE, Overrides, Plan, plan
+from reconciler.core.plan import Plan, plan
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import OutdatedSnapshot
 

@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.commands.parts import cluster_source, dialect, limits, open_database
 from reconciler.commands.printing import exit_status, print_pass
 from reconciler.commands.values import given_time
-from reconciler.core.plan import Overrides
+from reconciler.core.cases import Overrides
 from reconciler.errors import ExitStatus, NotPrinted, UsageError, lowest
 from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
 from reconciler.logs import set_up_logging

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.cases import Case
 from reconciler.core.plan import Change, Plan, unread
 from reconciler.core.tenant import RECENT, KnownState, Snapshot
 from reconciler.core.text import quoted, stamp
@@ -81,11 +82,10 @@ def is_news(snapshot: Snapshot, known: KnownState) -> bool:
 
 def spare(plan: Plan, known: KnownState) -> Plan:
     """Deletes nothing where some resource tells neither its uid nor its name: it may be anyone."""
-    if any(one.uid is None and one.name is None for one in plan.snapshot.unreadable):
-        # Who moved to another org is there.
-        moved = {change.lifecycle.name for change in plan.changes if change.moved_from is not None}
-        return _without(plan, known, lambda change: change.ends and change.lifecycle.name not in moved)
-    return plan
+    if all(one.uid is not None or one.name is not None for one in plan.snapshot.unreadable):
+        return plan
+    # A moved tenant was seen under its new org: its end is no absence.
+    return _without(plan, known, lambda case: case.ends and case is not Case.MOVED_OUT, Case.SPARED)
 
 
 def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
@@ -94,7 +94,7 @@ def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     That many vanish at once when a CRD is on its way out (its list is 200 and empty), when a
     `kubectl get` failed half-way (its List is well-formed), or when the wrong cluster answers.
     """
-    weak = [change for change in plan.changes if change.weak]
+    weak = [change for change in plan.changes if change.case.is_weak]
     # Those that are watched come one by one: they count together, over an hour.
     since = plan.snapshot.observed_at - RECENT
     watched = sum(instant > since for instant in known.watched_deletions)
@@ -109,20 +109,19 @@ def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
         return plan
     if limits.allow_deletions is not None and len(weak) <= limits.allow_deletions:
         return plan
-    rest = _without(plan, known, lambda change: change.weak, held=True)
+    rest = _without(plan, known, lambda case: case.is_weak, Case.HELD)
     return replace(rest, held=tuple(change.lifecycle for change in weak))
 
 
-def _without(
-    plan: Plan, known: KnownState, withheld: Callable[[Change], bool], *, held: bool = False
-) -> Plan:
-    """Leaves changes out, with the successors that wait for them; who stays live stays frozen."""
-    out = [change for change in plan.changes if withheld(change)]
-    names = {change.lifecycle.name for change in out}
+def _without(plan: Plan, known: KnownState, is_withheld: Callable[[Case], bool], instead: Case) -> Plan:
+    """Leaves changes out, with the successors that wait for them; who stays live is frozen."""
+    names = {change.lifecycle.name for change in plan.changes if is_withheld(change.case)}
     changes: list[Change] = []
     for change in plan.changes:
         if change.lifecycle.name not in names:
             changes.append(change)
-        elif not change.begins:
-            changes.extend(unread(change.lifecycle, known, held=held or change.lifecycle.held))
+        elif change.known is not None:
+            held = instead is Case.HELD or change.known.held
+            frozen = unread(instead, change.known, known, held=held)
+            changes += [frozen] if frozen else []
     return replace(plan, changes=tuple(changes))

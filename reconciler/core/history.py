@@ -6,15 +6,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.plan import Kind
-
-_SWITCHES = {
-    Kind.ENABLED: True,
-    Kind.DISABLED: False,
-    Kind.SUSPENDED: True,
-    Kind.RESUMED: False,
-}
-_OF_SUSPENSION = (Kind.SUSPENDED, Kind.RESUMED)
+from reconciler.core.kinds import MEANING, SUSPENSION, Kind, kinds_of
 
 
 class PassRecord(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -130,7 +122,7 @@ def answer(lifecycle: WrittenLifecycle, asked: Span, until: datetime) -> Answer:
         because=because,
         rows=[
             *(row for row in ends if row.kind is Kind.CREATED or row.occurred_at < asked.end),
-            *_decisive([row for row in lifecycle.rows if row.kind in _OF_SUSPENSION], asked),
+            *_decisive([row for row in lifecycle.rows if row.kind in kinds_of(SUSPENSION)], asked),
         ],
         skills=[
             _of_skill(skill, lifecycle, asked, found[skill], counted)
@@ -195,12 +187,12 @@ def spans(lifecycle: WrittenLifecycle, until: datetime) -> Mapping[str | None, S
     end = max(min(lifecycle.deleted_at or until, until), lifecycle.created_at)
     subjects: dict[str | None, list[WrittenRow]] = {}
     for row in _in_order(lifecycle.rows):
-        if row.kind in _SWITCHES:
+        if MEANING[row.kind].switches is not None:
             subjects.setdefault(row.skill_id, []).append(row)
     return {
         subject: _switched_on(rows, end)
         for subject, rows in subjects.items()
-        if any(_SWITCHES[row.kind] for row in rows)
+        if any(MEANING[row.kind].switches for row in rows)
     }
 
 
@@ -215,7 +207,7 @@ def _switched_on(rows: Sequence[WrittenRow], end: datetime) -> Sequence[Span]:
     taken_over: datetime | None = None
     for row in reversed(rows):
         start = row.occurred_at
-        if _SWITCHES[row.kind] and (row.written_by is not None or start <= (taken_over or start)):
+        if MEANING[row.kind].switches and (row.written_by is not None or start <= (taken_over or start)):
             found.append(Span(start, max(start, taken_over or end)))
         taken_over = min(start, taken_over or start)
     return found[::-1]

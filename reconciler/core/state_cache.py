@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.cases import Case
 from reconciler.core.plan import Change, Plan
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
 
@@ -48,23 +49,20 @@ class StateCache:
         """What is known once the plan is written; returns the lifecycles that it ended, by uid."""
         gone: dict[str, Lifecycle] = {}
         for change in plan.changes:
+            if change.known is not None:
+                self._adopted.pop(change.known.name, None)
+                self._live.pop(change.known.uid or "", None)
             lifecycle = _numbered(change, written)
-            self._adopted.pop(lifecycle.name, None)
-            self._live.pop(change.rebound_from or "", None)
-            if not change.ends and lifecycle.uid is not None:
-                self._live[lifecycle.uid] = lifecycle
-                if change.moved_from is not None:
-                    gone[lifecycle.uid] = replace(change.moved_from, uid=lifecycle.uid, moved_on=True)
-            elif not change.ends:
-                self._adopted[lifecycle.name] = lifecycle
+            if not change.case.ends:
+                self._remember(lifecycle)
             elif lifecycle.uid is not None:
-                self._live.pop(lifecycle.uid, None)
-                gone[lifecycle.uid] = lifecycle
+                moved_on = change.case is Case.MOVED_OUT
+                gone[lifecycle.uid] = replace(lifecycle, moved_on=moved_on)
         snapshot, before = plan.snapshot, self._rest
         same_cluster = snapshot.cluster_uid == before.cluster_uid
         deletions = [one for one in before.watched_deletions if one > snapshot.observed_at - RECENT]
         if snapshot.scope is not None:
-            deletions += [snapshot.observed_at for change in plan.changes if change.weak]
+            deletions += [snapshot.observed_at for change in plan.changes if change.case.is_weak]
         self._rest = replace(
             before,
             last_pass=LastPass(
@@ -81,6 +79,12 @@ class StateCache:
         )
         return gone
 
+    def _remember(self, lifecycle: Lifecycle) -> None:
+        if lifecycle.uid is None:
+            self._adopted[lifecycle.name] = lifecycle
+        else:
+            self._live[lifecycle.uid] = lifecycle
+
     def _concerned(self, snapshot: Snapshot) -> Iterable[Lifecycle]:
         """The live ones in the scope, and those whose names a newcomer bears."""
         yield from (self._live[uid] for uid in snapshot.scope or () if uid in self._live)
@@ -95,6 +99,6 @@ def _shown(snapshot: Snapshot) -> Sequence[Tenant | Unreadable]:
 
 def _numbered(change: Change, written: Written | None) -> Lifecycle:
     lifecycle = change.lifecycle
-    if written is None or not change.begins or lifecycle.uid is None:
+    if written is None or not change.case.begins or lifecycle.uid is None:
         return lifecycle
     return replace(lifecycle, id=written.lifecycle_ids[lifecycle.uid])

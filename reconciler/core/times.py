@@ -1,15 +1,17 @@
-"""When it happened: the best known time of a row, the interval it must lie in, and how we know.
+"""When a row happened: the best known time, the interval it must lie in, and where that is known from.
 
-S is the snapshot's instant, P that of the previous pass that could read the tenant: what differs
-between the two happened between the two. Evidence is believed where it says the same.
+S is the instant of the snapshot, P that of the previous pass that could read the tenant: what differs
+between the two happened between the two. The table says which evidence counts for which rows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
+
+from reconciler.core.kinds import Kind
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """How far two clocks may be apart before one of them is not believed."""
@@ -26,33 +28,71 @@ class TimeSource(StrEnum):
     OBSERVED = "observed"
 
 
+class Rule(Struct, frozen=True, kw_only=True):
+    """One line of the table of times."""
+
+    source: TimeSource
+    kinds: tuple[Kind, ...]
+    rows: str
+    """The same kinds, for people, and when."""
+    occurred_at: str
+    is_exact: bool = False
+    """The cluster states this very time; it is moved into [P, S], and the interval has no length."""
+    unless_later: TimeSource | None = None
+    """This other source wins where it says a later time, and is believed."""
+
+
+RULES: Final = (
+    Rule(
+        source=TimeSource.CREATION,
+        kinds=(Kind.CREATED, Kind.ENABLED),
+        rows="`created`; `enabled`, at first sight",
+        occurred_at="`creationTimestamp`",
+        is_exact=True,
+    ),
+    Rule(
+        source=TimeSource.STATUS,
+        kinds=(Kind.SUSPENDED,),
+        rows="`suspended`",
+        occurred_at="`status.suspendedAt`, if it lies between P and S and `spec.suspend` was not "
+        "changed after it",
+        unless_later=TimeSource.MANAGED_FIELDS,
+    ),
+    Rule(
+        source=TimeSource.MANAGED_FIELDS,
+        kinds=(Kind.ENABLED, Kind.DISABLED, Kind.SUSPENDED, Kind.RESUMED),
+        rows="`enabled`, later on; `disabled`; `suspended`; `resumed`",
+        occurred_at="the time of the field in `managedFields`, if it lies between P and S",
+    ),
+    Rule(
+        source=TimeSource.DELETION,
+        kinds=(Kind.DELETED,),
+        rows="`deleted`",
+        occurred_at="`deletionTimestamp`, moved between P and S",
+        is_exact=True,
+    ),
+    Rule(
+        source=TimeSource.SUCCESSOR,
+        kinds=(Kind.DELETED,),
+        rows="`deleted`, with no deletion seen",
+        occurred_at="the `creationTimestamp` of a tenant of the same name, if it lies between P and S",
+    ),
+    Rule(
+        source=TimeSource.OBSERVED,
+        kinds=tuple(Kind),
+        rows="any, with no evidence; all rows of a move to another org",
+        occurred_at="S",
+    ),
+)
+"""In the order in which they are tried; the README has the same table, and a test compares the two."""
+
+
 class Moment(Struct, frozen=True, gc=False):
     """`not_before` <= the true time <= `occurred_at`, to the second that Kubernetes keeps."""
 
     occurred_at: datetime
     not_before: datetime
     source: TimeSource
-
-    @classmethod
-    def observed(cls, since: datetime, until: datetime) -> "Moment":
-        """Nothing tells more than the two snapshots do."""
-        return cls(until, min(since, until), TimeSource.OBSERVED)
-
-    @classmethod
-    def best(
-        cls,
-        evidence: Iterable[tuple[datetime | None, TimeSource]],
-        since: datetime,
-        until: datetime,
-    ) -> "Moment":
-        """The first piece of evidence that lies inside [P, S], moved into it; else S.
-
-        Kubernetes cuts its times to seconds, so that a change right after P may carry P's second.
-        """
-        for time, source in evidence:
-            if time is not None and since.replace(microsecond=0) <= time <= until:
-                return cls(max(time, since), since, source)
-        return cls.observed(since, until)
 
     def not_earlier(self, floor: datetime) -> "Moment":
         """No row lies before the rows that its lifecycle already has."""
@@ -65,9 +105,24 @@ class Moment(Struct, frozen=True, gc=False):
         return Moment(end, min(self.not_before, end), self.source)
 
 
-def moment(
-    time: datetime, source: TimeSource, *, since: datetime | None = None, until: datetime
+def when(
+    kind: Kind, evidence: Mapping[TimeSource, datetime | None], since: datetime, until: datetime
 ) -> Moment:
-    """A time that the cluster states, not one that is inferred: exact, but moved into [P, S]."""
-    exact = min(max(time, since) if since else time, until)
-    return Moment(exact, exact, source)
+    """The moment of a row that lies in [P, S], by the first rule of the table that applies.
+
+    `evidence` is the time that each source says; None: it says nothing.
+    """
+    # Kubernetes cuts its times to seconds: a change right after P may carry P's second.
+    first = since.replace(microsecond=0)
+    for rule in RULES:
+        time = evidence.get(rule.source)
+        if time is None or kind not in rule.kinds:
+            continue
+        if rule.is_exact:
+            exact = min(max(time, since), until)
+            return Moment(exact, exact, rule.source)
+        other = evidence.get(rule.unless_later) if rule.unless_later else None
+        is_overruled = other is not None and time < other <= until and first <= other
+        if first <= time <= until and not is_overruled:
+            return Moment(max(time, since), since, rule.source)
+    return Moment(until, min(since, until), TimeSource.OBSERVED)

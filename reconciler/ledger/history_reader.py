@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from reconciler.core.history import PassRecord, Span, WrittenLifecycle, WrittenRow
-from reconciler.core.plan import Kind
+from reconciler.core.kinds import Kind
 from reconciler.ledger.postgres import Transaction
 
 # What is not asked for is null, and a comparison with it finds nothing.

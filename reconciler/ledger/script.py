@@ -2,32 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any, Final
 
+from reconciler.core.cases import Record
+from reconciler.core.kinds import MEANING
 from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.tenant import KnownState
 from reconciler.ledger.postgres import LOCK_KEY
-from reconciler.ledger.queries import load
 from reconciler.ledger.schema import statements
-from reconciler.ledger.writer import (
-    SWITCHED_ON,
+from reconciler.ledger.steps import (
+    Insert,
     Numbers,
-    Table,
+    Run,
     column_type,
-    ended,
-    lifecycles,
-    moves,
-    outdated,
+    ordinal_before_first,
     pass_record,
-    rebindings,
-    recognised,
-    reopenings,
-    skill_events,
-    state,
-    suspension_events,
+    steps,
 )
 
-_SQL: Final = load("writer")
 _CURRENT: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
 
 
@@ -52,31 +45,10 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
         "THEN RAISE EXCEPTION 'the ledger has moved on since this was planned; plan again'; "
         "END IF; END $$;"
     )
-    yield from _inserts(pass_record(plan))
+    yield from _statements(pass_record(plan))
     numbers = Numbers(_Expression(_CURRENT), _lifecycle_id, _previous_id, _ordinal)
-    for record in (rebindings(plan, numbers), reopenings(plan, numbers)):
-        yield from _inserts(record)
-    for _, id_ in reopenings(plan, numbers).rows:
-        yield f"{' '.join(_SQL['reopen'].split()).replace('ANY(%s)', f'ANY(ARRAY[{id_}])')};"
-    for id_, uid in recognised(plan, numbers):
-        cluster = _literal(plan.snapshot.cluster_uid, "text")
-        yield (
-            f"UPDATE tenant_billing_lifecycle SET tenant_uid = {_literal(uid, 'text')}, "
-            f"cluster_uid = coalesce({cluster}, cluster_uid) "
-            f"WHERE id = {id_} AND tenant_uid IS DISTINCT FROM {_literal(uid, 'text')};"
-        )
-    for id_, at, not_before, source, observed_at in ended(plan, numbers):
-        yield (
-            f"UPDATE tenant_billing_lifecycle SET deleted_at = {_literal(at, 'timestamptz')}, "
-            f"deleted_not_before = {_literal(not_before, 'timestamptz')}, "
-            f"deleted_time_source = {_literal(source, 'text')}, "
-            f"deleted_observed_at = {_literal(observed_at, 'timestamptz')}, "
-            f"deleted_pass_id = {_CURRENT} WHERE id = {id_};"
-        )
-    for id_ in outdated(plan, numbers):
-        yield f"DELETE FROM reconciler_state WHERE lifecycle_id = {id_};"
-    for make in (lifecycles, moves, skill_events, suspension_events, state):
-        yield from _inserts(make(plan, numbers))
+    for step in steps(plan, numbers):
+        yield from _statements(step)
     yield "COMMIT;"
 
 
@@ -88,16 +60,18 @@ def _last(known: KnownState) -> str:
     return f"ROW({id_}::bigint, {_literal(known.last_pass.observed_at, 'timestamptz')})"
 
 
-def _inserts(table: Table) -> Iterator[str]:
-    # The id of a lifecycle is given by the database.
-    columns = [column for column in table.columns if column != "id"]
-    for row in table.rows:
-        values = [
-            _literal(value, column_type(column))
-            for column, value in zip(table.columns, row, strict=True)
-            if column != "id"
-        ]
-        yield f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(values)});"
+def _statements(step: Insert | Run) -> Iterator[str]:
+    """One statement for each row."""
+    # The id of a lifecycle that begins is given by the database.
+    given = [not (isinstance(step, Insert) and column == "id") for column in step.columns]
+    columns = [*compress(step.columns, given)]
+    for row in step.rows:
+        values = map(_literal, compress(row, given), map(column_type, columns))
+        if isinstance(step, Insert):
+            yield f"INSERT INTO {step.table} ({', '.join(columns)}) VALUES ({', '.join(values)});"
+        else:
+            query = " ".join(step.query.split()).replace("%s", "ARRAY[{}]")
+            yield f"{query.format(*values)};"
 
 
 def _lifecycle_id(change: Change) -> Any:
@@ -105,18 +79,18 @@ def _lifecycle_id(change: Change) -> Any:
     if lifecycle.id is not None:
         return lifecycle.id
     found = f"tenant_uid = {_literal(lifecycle.uid, 'text')}"
-    if change.rebound_from is not None:
+    if change.case.record is Record.REBINDING and change.previous is not None:
         # Before and after the statement that gives it the new uid.
-        found += f" OR tenant_uid = {_literal(change.rebound_from, 'text')}"
-    if not change.begins:
+        found += f" OR tenant_uid = {_literal(change.previous.uid, 'text')}"
+    if not change.case.begins:
         # The portal's bears no uid until it is recognised.
         found += f" OR (tenant_uid IS NULL AND tenant_name = {_literal(lifecycle.name, 'text')})"
     return _Expression(f"(SELECT max(id) FROM tenant_billing_lifecycle WHERE {found})")
 
 
 def _previous_id(change: Change) -> Any:
-    if change.moved_from is not None and change.moved_from.id is not None:
-        return change.moved_from.id
+    if change.previous is not None and change.previous.id is not None:
+        return change.previous.id
     uid = _literal(change.lifecycle.uid, "text")
     return _Expression(
         f"(SELECT id FROM tenant_billing_lifecycle WHERE tenant_uid = {uid} "
@@ -125,14 +99,11 @@ def _previous_id(change: Change) -> Any:
 
 
 def _ordinal(change: Change, row: Row) -> Any:
-    table, subject = "tenant_suspension_events", ""
-    if row.skill is not None:
-        table = "tenant_skill_events"
-        subject = f" AND skill_key = reconciler_skill_key({_literal(row.skill, 'text')})"
-    before = 0 if row.kind in SWITCHED_ON else -1
+    subject = MEANING[row.kind].subject
+    which = f" AND {subject.value} = {_literal(row.value, 'text')}" if subject.key else ""
     return _Expression(
-        f"(SELECT coalesce(max(ordinal), {before}) + 1 FROM {table} "
-        f"WHERE lifecycle_id = {_lifecycle_id(change)}{subject})"
+        f"(SELECT coalesce(max(ordinal), {ordinal_before_first(row.kind)}) + 1 FROM {subject.table} "
+        f"WHERE lifecycle_id = {_lifecycle_id(change)}{which})"
     )
 
 

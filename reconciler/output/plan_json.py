@@ -8,8 +8,11 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from reconciler.core.plan import Change, Kind, Plan, Row
+from reconciler.core.cases import Record
+from reconciler.core.kinds import EVENTS, MEANING, Kind
+from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.text import counted
+from reconciler.core.times import TimeSource
 
 _ROWS_AT_ONCE: Final = 1000
 
@@ -20,63 +23,27 @@ _UNSAFE: Final = re.compile(
 )
 
 
-class _Named(Struct, rename="camel"):
-    tenant_name: str
-    tenant_uid: str | None
+_VALUES: Final = tuple(subject.value for subject in EVENTS if subject.value is not None)
 
-
-class _Rebound(Struct, rename="camel"):
-    tenant_name: str
-    tenant_uid: str | None
-    previous_uid: str
-
-
-class _Quarantined(Struct, rename="camel"):
-    tenant_name: str | None
-    reason: str
-
-
-class _Snapshot(Struct, rename="camel"):
-    cluster_uid: str | None
-    resource_version: str | None
-    observed_at: datetime
-
-
-class _Row(Struct, rename="camel"):
-    kind: Kind
-    tenant_name: str
-    tenant_uid: str | None
-    zitadel_org_id: str
-    skill_id: str | None
-    occurred_at: datetime
-    not_before: datetime
-    time_source: str
-    observed_at: datetime
-
-
-class _Report(Struct, rename="camel"):
-    message: str
-    dry_run: bool
-    tenants_examined: int
-    lifecycle_inserted: int
-    lifecycle_deleted: int
-    events_inserted: int
-    suspension_events_inserted: int
-    quarantined: list[_Quarantined]
-    held: list[_Named]
-    rebound: list[_Rebound]
-    snapshot: _Snapshot
+_Row: Final = msgspec.defstruct(
+    "_Row",
+    [
+        *(("kind", Kind), ("tenant_name", str), ("tenant_uid", str | None), ("zitadel_org_id", str)),
+        *((column, str | None, None) for column in _VALUES),
+        *(("occurred_at", datetime), ("not_before", datetime), ("time_source", TimeSource)),
+        ("observed_at", datetime),
+    ],
+    rename="camel",
+    kw_only=True,
+)
+"""A row of the plan: the keys of `rows`, in their order."""
 
 
 def summary(plan: Plan, *, dry_run: bool) -> str:
     """The pass in one line, for people."""
     counts, size = plan.counts(), plan.snapshot.size
     said = [f"{counts[kind]} {kind.value}" for kind in Kind if counts[kind]]
-    rebound = sum(change.rebound_from is not None for change in plan.changes)
-    reopened = sum(change.reopened for change in plan.changes)
-    moved = sum(change.moved_from is not None for change in plan.changes)
-    decided = ((rebound, "rebound"), (reopened, "reopened"), (moved, "moved to another org"))
-    said += [f"{number} {what}" for number, what in decided if number]
+    said += [f"{number} {record}" for record in Record if (number := len(plan.recorded(record)))]
     if plan.quarantined:
         said.append(f"{len(plan.quarantined)} quarantined")
     if plan.held:
@@ -96,24 +63,28 @@ def _escaped(match: re.Match[bytes]) -> bytes:
 
 def json_report(plan: Plan, *, dry_run: bool) -> Iterator[bytes]:
     """The object on one line, in pieces: a backfill has a million rows."""
-    counts, snapshot = plan.counts(), plan.snapshot
-    head = _Report(
-        message=summary(plan, dry_run=dry_run),
-        dry_run=dry_run,
-        tenants_examined=snapshot.size,
-        lifecycle_inserted=counts[Kind.CREATED],
-        lifecycle_deleted=counts[Kind.DELETED],
-        events_inserted=counts[Kind.ENABLED] + counts[Kind.DISABLED],
-        suspension_events_inserted=counts[Kind.SUSPENDED] + counts[Kind.RESUMED],
-        quarantined=[_Quarantined(one.name, one.reason) for one in plan.quarantined],
-        held=[_Named(one.name, one.uid) for one in plan.held],
-        rebound=[
-            _Rebound(change.lifecycle.name, change.lifecycle.uid, change.rebound_from)
-            for change in plan.changes
-            if change.rebound_from is not None
+    snapshot = plan.snapshot
+    head = {
+        "message": summary(plan, dry_run=dry_run),
+        "dryRun": dry_run,
+        "tenantsExamined": snapshot.size,
+        **{_camel(counter): number for counter, number in plan.counters().items()},
+        "quarantined": [{"tenantName": one.name, "reason": one.reason} for one in plan.quarantined],
+        "held": [{"tenantName": one.name, "tenantUid": one.uid} for one in plan.held],
+        "rebound": [
+            {
+                "tenantName": change.lifecycle.name,
+                "tenantUid": change.lifecycle.uid,
+                "previousUid": change.known.uid if change.known else None,
+            }
+            for change in plan.recorded(Record.REBINDING)
         ],
-        snapshot=_Snapshot(snapshot.cluster_uid, snapshot.resource_version, snapshot.observed_at),
-    )
+        "snapshot": {
+            "clusterUid": snapshot.cluster_uid,
+            "resourceVersion": snapshot.resource_version,
+            "observedAt": snapshot.observed_at,
+        },
+    }
     yield to_json(head)[:-1] + b',"rows":['
     separator, batch = b"", []
     for change, row in plan.rows():
@@ -124,16 +95,21 @@ def json_report(plan: Plan, *, dry_run: bool) -> Iterator[bytes]:
     yield (separator if batch else b"") + to_json(batch)[1:-1] + b"]}\n"
 
 
-def _row(change: Change, row: Row, observed_at: datetime) -> _Row:
-    lifecycle, at = change.lifecycle, row.at
+def _row(change: Change, row: Row, observed_at: datetime) -> Struct:
+    lifecycle, at, column = change.lifecycle, row.at, MEANING[row.kind].subject.value
     return _Row(
         kind=row.kind,
         tenant_name=lifecycle.name,
         tenant_uid=lifecycle.uid,
         zitadel_org_id=lifecycle.org,
-        skill_id=row.skill,
         occurred_at=at.occurred_at,
         not_before=at.not_before,
-        time_source=at.source.value,
+        time_source=at.source,
         observed_at=observed_at,
+        **({column: row.value} if column else {}),
     )
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))

@@ -5,21 +5,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-from reconciler.core.plan import Change, Kind, Plan, Row
+from reconciler.core.cases import Record
+from reconciler.core.kinds import MEANING, Effect
+from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.text import aligned, clean, counted, stamp
 from reconciler.output.plan_json import summary
 
 MOST_TENANTS: Final = 100
 """More than that nobody reads; the JSON has all."""
 
-_COLOURS: Final = {
-    Kind.CREATED: "32",
-    Kind.ENABLED: "32",
-    Kind.DISABLED: "33",
-    Kind.SUSPENDED: "33",
-    Kind.RESUMED: "32",
-    Kind.DELETED: "31",
-}
+_COLOURS: Final = {Effect.MORE: "32", Effect.LESS: "33", Effect.END: "31"}
 
 
 def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
@@ -30,17 +25,9 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     yield f"Snapshot of {stamp(snapshot.observed_at)} ({clean(snapshot.source, 200)})"
     rows = [(change, row) for change in shown for row in change.rows]
     for (_, row), (name, kind, *rest) in zip(rows, aligned([*_cells(rows)]), strict=True):
-        coloured = _coloured(kind, _COLOURS[row.kind], colour)
+        coloured = _coloured(kind, _COLOURS[MEANING[row.kind].effect], colour)
         yield "  ".join(("", name, coloured, *rest)).rstrip()
-    for change in plan.changes:
-        name, uid = clean(change.lifecycle.name), clean(change.lifecycle.uid or "")
-        if change.rebound_from is not None:
-            yield f"  {name}  goes on under uid {uid}"
-        if change.reopened:
-            yield f"  {name}  its deletion is withdrawn"
-        if change.moved_from is not None:
-            orgs = f"from org {clean(change.moved_from.org)} to {clean(change.lifecycle.org)}"
-            yield f"  {name}  moved {orgs}"
+    yield from _decided(plan)
     if len(changed) > len(shown):
         more = counted(len(changed) - len(shown), "more tenant")
         yield f"  … and {more}; --output json has it all"
@@ -60,6 +47,20 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     yield summary(plan, dry_run=dry_run)
 
 
+def _decided(plan: Plan) -> Iterator[str]:
+    """What an operator decided about lifecycles."""
+    for change in plan.changes:
+        lifecycle, previous = change.lifecycle, change.previous
+        name = clean(lifecycle.name)
+        match change.case.record:
+            case Record.REBINDING:
+                yield f"  {name}  goes on under uid {clean(lifecycle.uid or '')}"
+            case Record.REOPENING:
+                yield f"  {name}  its deletion is withdrawn"
+            case Record.MOVE if previous is not None:
+                yield f"  {name}  moved from org {clean(previous.org)} to {clean(lifecycle.org)}"
+
+
 def _cells(rows: Sequence[tuple[Change, Row]]) -> Iterator[Sequence[str]]:
     """Tenant (of its first row only), kind, skill, time and where the time is from."""
     before = None
@@ -67,7 +68,7 @@ def _cells(rows: Sequence[tuple[Change, Row]]) -> Iterator[Sequence[str]]:
         name = "" if change is before else clean(change.lifecycle.name)
         before = change
         at = row.at
-        yield name, row.kind.value, clean(row.skill or ""), stamp(at.occurred_at), at.source.value
+        yield name, row.kind.value, clean(row.value or ""), stamp(at.occurred_at), at.source.value
 
 
 def wants_colour(stream: TextIO | None) -> bool:

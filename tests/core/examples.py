@@ -113,6 +113,6 @@ def known(
 def said(plan: Plan) -> list[str]:
     """The plan's rows, in order: `aare/A enabled mail`."""
     return [
-        f"{change.lifecycle.name}/{change.lifecycle.uid} {row.kind} {row.skill or ''}".rstrip()
+        f"{change.lifecycle.name}/{change.lifecycle.uid} {row.kind} {row.value or ''}".rstrip()
         for change, row in plan.rows()
     ]

@@ -5,8 +5,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from reconciler.core.cases import Case
 from reconciler.core.guard import Limits, guard
-from reconciler.core.plan import Kind, Plan, plan
+from reconciler.core.kinds import Kind
+from reconciler.core.plan import Plan, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant
 from reconciler.errors import OutdatedSnapshot, Refused
 from tests.core.examples import LAST, P, at, known, lifecycle, said, snapshot, tenant, unreadable
@@ -193,6 +195,8 @@ def test_the_rest_of_a_braked_pass_is_written_and_a_held_tenants_successor_waits
     planned = guarded(snapshot(SHOWN), known(BRAKED))
     assert said(planned) == REST
     assert [(one.name, one.uid) for one in planned.held] == [("aare", "A"), ("birs", "B"), ("cher", "C")]
+    held = [change.lifecycle.uid for change in planned.changes if change.case is Case.HELD]
+    assert held == ["A", "B", "C"]
 
 
 def test_what_was_held_is_known_as_before_and_as_last_read_before_this_pass() -> None:
@@ -242,6 +246,13 @@ def test_where_a_resource_tells_neither_uid_nor_name_nothing_is_deleted() -> Non
         **dict.fromkeys("ABCD", P),
         **dict.fromkeys("EN"),
     }
+
+
+def test_the_portals_tenant_that_is_not_deleted_then_has_no_uid_yet_either() -> None:
+    state = known([lifecycle(None)])
+    planned = guarded(snapshot([tenant("A", deleted=at(9)), unreadable(None, None)]), state)
+    assert [change.case for change in planned.changes] == [Case.SPARED]
+    assert outcome(planned, state).lifecycles == [lifecycle(None, read=P)]
 
 
 @pytest.mark.parametrize("resource", [unreadable("X", None), unreadable(None, "odd")])

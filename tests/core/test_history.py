@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reconciler.core.history import Answer, Span, WrittenLifecycle, WrittenRow, answer, within
-from reconciler.core.plan import Kind
+from reconciler.core.kinds import Kind
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 UNTIL = START + timedelta(days=20)

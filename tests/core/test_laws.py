@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits, guard
-from reconciler.core.plan import Change, Kind, Plan, Row, plan
+from reconciler.core.kinds import Kind
+from reconciler.core.plan import Change, Plan, Row, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant, Unreadable
 from reconciler.core.times import TimeSource
@@ -263,7 +264,7 @@ def test_each_subject_is_switched_on_and_off_by_turns_within_one_life(
         subjects: dict[str | None, list[Kind]] = {}
         for row in rows:
             if row.kind not in (Kind.CREATED, Kind.DELETED):
-                subjects.setdefault(row.skill, []).append(row.kind)
+                subjects.setdefault(row.value, []).append(row.kind)
         for skill, turns in subjects.items():
             on, off = (Kind.SUSPENDED, Kind.RESUMED) if skill is None else (Kind.ENABLED, Kind.DISABLED)
             assert turns == [(on, off)[number % 2] for number in range(len(turns))]
@@ -303,9 +304,9 @@ def fold(rows: Sequence[Row]) -> tuple[set[str | None], bool] | None:
     for row in rows:
         match row.kind:
             case Kind.ENABLED:
-                on.add(row.skill)
+                on.add(row.value)
             case Kind.DISABLED:
-                on.remove(row.skill)
+                on.remove(row.value)
             case Kind.SUSPENDED | Kind.RESUMED:
                 suspended = row.kind is Kind.SUSPENDED
             case Kind.DELETED:
@@ -329,8 +330,8 @@ def test_every_row_is_an_interval_that_ends_with_the_snapshot(
 @given(histories(), some.none() | limits)
 def test_the_rows_of_a_life_never_run_backwards(history: list[Snapshot], guarded: Limits | None) -> None:
     for rows in lives(replay(history, guarded)).values():
-        for skill in {row.skill for row in rows}:
-            subject = [row.at.occurred_at for row in rows if row.skill == skill]
+        for skill in {row.value for row in rows}:
+            subject = [row.at.occurred_at for row in rows if row.value == skill]
             assert all(earlier <= later for earlier, later in pairwise(subject))
 
 
@@ -354,7 +355,7 @@ def test_an_interval_reaches_back_to_the_last_pass_that_could_read_its_tenant(
         for change, row in made.plan.rows():
             uid = change.lifecycle.uid
             assert uid is not None
-            if not change.begins and row.at.source is not TimeSource.DELETION:
+            if not change.case.begins and row.at.source is not TimeSource.DELETION:
                 # A clock that goes back may have asked before the state that is compared with.
                 since = min(read_at[uid], made.plan.snapshot.observed_at)
                 assert row.at.not_before == since

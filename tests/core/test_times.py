@@ -1,18 +1,20 @@
 """When a row happened: evidence inside [P, S] is believed, and what is cut to its second is moved in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import pytest
 
 from reconciler.core.evidence import Evidence
+from reconciler.core.kinds import Kind
 from reconciler.core.plan import Plan, plan
 from reconciler.core.tenant import Lifecycle, Tenant
-from reconciler.core.times import Moment, TimeSource, moment
+from reconciler.core.times import Moment, TimeSource, when
 from tests.core.examples import CREATED, LAST, P, S, at, known, lifecycle, snapshot, tenant
 
-STATUS, FIELDS, DELETION = TimeSource.STATUS, TimeSource.MANAGED_FIELDS, TimeSource.DELETION
+STATUS, FIELDS = TimeSource.STATUS, TimeSource.MANAGED_FIELDS
+DELETION, SUCCESSOR = TimeSource.DELETION, TimeSource.SUCCESSOR
 TICK = timedelta(microseconds=1)
 
 SINCE, UNTIL = at(0.3), at(10.5)
@@ -21,53 +23,55 @@ SINCE, UNTIL = at(0.3), at(10.5)
 @pytest.mark.parametrize(
     ("evidence", "occurred", "source"),
     [
-        ([], UNTIL, "observed"),
-        ([(None, STATUS)], UNTIL, "observed"),
+        ({}, UNTIL, "observed"),
+        ({STATUS: None}, UNTIL, "observed"),
         # Inside
-        ([(at(5), STATUS)], at(5), "status"),
-        ([(SINCE, STATUS)], SINCE, "status"),
-        ([(SINCE + TICK, STATUS)], SINCE + TICK, "status"),
-        ([(UNTIL, STATUS)], UNTIL, "status"),
+        ({STATUS: at(5)}, at(5), "status"),
+        ({STATUS: SINCE}, SINCE, "status"),
+        ({STATUS: SINCE + TICK}, SINCE + TICK, "status"),
+        ({STATUS: UNTIL}, UNTIL, "status"),
         # In P's own second: moved to P
-        ([(SINCE - TICK, STATUS)], SINCE, "status"),
-        ([(at(0), STATUS)], SINCE, "status"),
+        ({STATUS: SINCE - TICK}, SINCE, "status"),
+        ({STATUS: at(0)}, SINCE, "status"),
         # Outside
-        ([(at(0) - TICK, STATUS)], UNTIL, "observed"),
-        ([(at(-1), STATUS)], UNTIL, "observed"),
-        ([(UNTIL + TICK, STATUS)], UNTIL, "observed"),
-        ([(at(11), STATUS)], UNTIL, "observed"),
+        ({STATUS: at(0) - TICK}, UNTIL, "observed"),
+        ({STATUS: at(-1)}, UNTIL, "observed"),
+        ({STATUS: UNTIL + TICK}, UNTIL, "observed"),
+        ({STATUS: at(11)}, UNTIL, "observed"),
         # The first that lies inside
-        ([(at(6), STATUS), (at(5), FIELDS)], at(6), "status"),
-        ([(None, STATUS), (at(5), FIELDS)], at(5), "managed-fields"),
-        ([(at(-5), STATUS), (at(5), FIELDS)], at(5), "managed-fields"),
-        ([(at(-5), STATUS), (at(15), FIELDS)], UNTIL, "observed"),
+        ({STATUS: at(6), FIELDS: at(5)}, at(6), "status"),
+        ({STATUS: None, FIELDS: at(5)}, at(5), "managed-fields"),
+        ({STATUS: at(-5), FIELDS: at(5)}, at(5), "managed-fields"),
+        ({STATUS: at(-5), FIELDS: at(15)}, UNTIL, "observed"),
+        # Unless the other is later, and lies inside as well
+        ({STATUS: at(5), FIELDS: at(5)}, at(5), "status"),
+        ({STATUS: at(5), FIELDS: at(5) + TICK}, at(5) + TICK, "managed-fields"),
+        ({STATUS: at(5), FIELDS: at(15)}, at(5), "status"),
+        # What does not date this kind of row
+        ({DELETION: at(5), SUCCESSOR: at(5)}, UNTIL, "observed"),
     ],
 )
 def test_the_first_evidence_that_lies_inside_is_believed(
-    evidence: Sequence[tuple[datetime | None, TimeSource]], occurred: datetime, source: str
+    evidence: Mapping[TimeSource, datetime | None], occurred: datetime, source: str
 ) -> None:
-    assert Moment.best(evidence, SINCE, UNTIL) == Moment(occurred, SINCE, TimeSource(source))
+    believed = when(Kind.SUSPENDED, evidence, SINCE, UNTIL)
+    assert believed == Moment(occurred, SINCE, TimeSource(source))
 
 
 def test_a_snapshot_that_our_clock_dates_before_the_last_one_leaves_no_interval_turned_round() -> None:
-    assert Moment.best([(SINCE, STATUS)], UNTIL, SINCE) == Moment(SINCE, SINCE, TimeSource.OBSERVED)
+    turned = when(Kind.SUSPENDED, {STATUS: SINCE}, UNTIL, SINCE)
+    assert turned == Moment(SINCE, SINCE, TimeSource.OBSERVED)
 
 
 @pytest.mark.parametrize(
-    ("stated", "since", "exact"),
-    [
-        (at(5), SINCE, at(5)),
-        (at(0), SINCE, SINCE),
-        (at(-100), SINCE, SINCE),
-        (at(-100), None, at(-100)),
-        (at(11), SINCE, UNTIL),
-        (at(11), None, UNTIL),
-    ],
+    ("stated", "exact"),
+    [(at(5), at(5)), (at(0), SINCE), (at(-100), SINCE), (at(11), UNTIL)],
 )
 def test_a_time_that_the_cluster_states_is_exact_once_it_is_moved_inside(
-    stated: datetime, since: datetime | None, exact: datetime
+    stated: datetime, exact: datetime
 ) -> None:
-    assert moment(stated, DELETION, since=since, until=UNTIL) == Moment(exact, exact, DELETION)
+    moved = when(Kind.DELETED, {DELETION: stated}, SINCE, UNTIL)
+    assert moved == Moment(exact, exact, DELETION)
 
 
 def test_no_row_lies_before_the_ones_that_its_lifecycle_has() -> None:

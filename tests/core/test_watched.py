@@ -7,6 +7,7 @@ import pytest
 from msgspec import Raw, json
 from msgspec.structs import replace
 
+from reconciler.core.cases import NONE, Case, cases
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits, guard, is_news
 from reconciler.core.plan import Plan, plan
@@ -30,6 +31,8 @@ def test_nobody_outside_the_scope_is_missing() -> None:
     state = known([lifecycle("A", "aare", "mail"), lifecycle("B", "brienz", "mail")])
     assert said(plan(watched(tenant("A", "aare", "mail", "wiki")), state)) == ["aare/A enabled wiki"]
     assert said(plan(watched(None), state)) == ["aare/A deleted"]
+    found = cases(watched(None), state, NONE)
+    assert [one.case for one in found] == [Case.VANISHED, Case.OUT_OF_SCOPE]
 
 
 def test_a_pass_over_many_is_the_passes_over_each() -> None:

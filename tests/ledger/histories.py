@@ -11,8 +11,8 @@ import psycopg
 from msgspec import Raw
 from msgspec.structs import replace
 
+from reconciler.core.cases import NONE, Overrides
 from reconciler.core.guard import Limits
-from reconciler.core.plan import NONE, Overrides
 from reconciler.core.reading import Dialect, read_tenants
 from reconciler.core.tenant import Snapshot
 from reconciler.errors import Refused

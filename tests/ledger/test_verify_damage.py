@@ -12,8 +12,8 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from reconciler.core.cases import Overrides
 from reconciler.core.guard import Limits
-from reconciler.core.plan import Overrides
 from reconciler.core.reading import Dialect
 from reconciler.core.verify import RULES
 from reconciler.ledger.postgres_ledger import PostgresLedger

@@ -89,7 +89,7 @@ def found(url: str, last: Step | None = None) -> Sequence[Finding]:
         # What was decided about the tenants in it was decided; who is reopened is no longer closed.
         again = replace(last.decisions, reopen=frozenset(), move=frozenset())
         pending = guard(plan(last.snapshot, state, again), state, last.limits)
-        left = [(change, row) for change, row in pending.rows() if not change.weak]
+        left = [(change, row) for change, row in pending.rows() if not change.case.is_weak]
         assert left == [], left
         return findings
 

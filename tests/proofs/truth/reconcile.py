@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from reconciler.core.plan import Kind, Plan, plan
+from reconciler.core.kinds import Kind
+from reconciler.core.plan import Plan, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.sources import server_clock
@@ -194,12 +195,12 @@ def rows(planned: Plan) -> list[Row]:
         Row(
             row.kind.value,
             change.lifecycle.uid or "",
-            row.skill,
+            row.value,
             micros(row.at.occurred_at),
             micros(row.at.not_before),
             micros(planned.snapshot.observed_at),
             row.at.source.value,
-            first_sight=change.begins and row.kind == Kind.ENABLED,
+            first_sight=change.case.begins and row.kind == Kind.ENABLED,
         )
         for change, row in planned.rows()
     ]

@@ -1,0 +1,304 @@
+"""Which transition a tenant is in: the table, and the conditions in the order in which they are asked.
+
+Whatever decides what becomes of a tenant is decided here. `plan` makes the rows of a case, `guard` may
+hold them back, and the ledger and the output read from the table what a case does.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant
+
+
+class Record(StrEnum):
+    """What an operator decides about a lifecycle, and the ledger keeps on record."""
+
+    REBINDING = "rebound"
+    REOPENING = "reopened"
+    MOVE = "moved to another org"
+
+
+class Overrides(Struct, frozen=True, kw_only=True):
+    """What an operator allows one pass to do."""
+
+    rebind: bool = False
+    """A lifecycle may go on under the uid of a tenant that has its name."""
+    reopen: frozenset[str] = frozenset()
+    """Names of tenants whose deletion is withdrawn."""
+    move: frozenset[str] = frozenset()
+    """Names of tenants whose changed org is accepted."""
+
+
+NONE: Final = Overrides()
+
+
+class Case(StrEnum):
+    """A row of the table of transitions."""
+
+    BEGINS = "begins"
+    BEGINS_DELETED = "begins-deleted"
+    UNCHANGED = "unchanged"
+    CONTINUES = "continues"
+    ENDS = "ends"
+    VANISHED = "vanished"
+    SUCCEEDED = "succeeded"
+    ALREADY_GONE = "already-gone"
+    BACK_ALIVE = "back-alive"
+    RECOGNISED = "recognised"
+    REBOUND = "rebound"
+    REBOUND_ELSEWHERE = "rebound-elsewhere"
+    REOPENED = "reopened"
+    REOPENED_ELSEWHERE = "reopened-elsewhere"
+    MOVED_OUT = "moved-out"
+    MOVED_IN = "moved-in"
+    ORG_CHANGED = "org-changed"
+    NAME_CHANGED = "name-changed"
+    NAME_TAKEN = "name-taken"
+    UNREADABLE = "unreadable"
+    OUT_OF_SCOPE = "out-of-scope"
+    HELD = "held"
+    SPARED = "spared"
+
+    @property
+    def begins(self) -> bool:
+        """Whether a lifecycle begins."""
+        return TRANSITIONS[self].begins
+
+    @property
+    def ends(self) -> bool:
+        """Whether a lifecycle ends."""
+        return TRANSITIONS[self].ends
+
+    @property
+    def is_weak(self) -> bool:
+        """Whether a lifecycle ends although no deletion was seen, only absence."""
+        return TRANSITIONS[self].is_weak
+
+    @property
+    def record(self) -> Record | None:
+        """What is kept on record, where an operator decided it."""
+        return TRANSITIONS[self].record
+
+
+class Transition(Struct, frozen=True):
+    """What is known of a tenant, what the snapshot shows of it, and what a pass does then."""
+
+    known: str
+    snapshot: str
+    does: str
+    begins: bool = False
+    ends: bool = False
+    is_weak: bool = False
+    record: Record | None = None
+
+
+TRANSITIONS: Final[Mapping[Case, Transition]] = {
+    Case.BEGINS: Transition(
+        "absent", "live", "`created`; `enabled` for each skill; `suspended` if it is", begins=True
+    ),
+    Case.BEGINS_DELETED: Transition(
+        "absent", "deletion committed", "the same, then `deleted`", begins=True, ends=True
+    ),
+    Case.UNCHANGED: Transition("live", "live, and the same", "nothing"),
+    Case.CONTINUES: Transition(
+        "live",
+        "live",
+        "`enabled` or `disabled` for each skill that differs; `suspended` or `resumed` if that differs",
+    ),
+    Case.ENDS: Transition("live", "deletion committed", "`deleted`, and nothing else", ends=True),
+    Case.VANISHED: Transition(
+        "live", "absent, and within the scope", "`deleted`; a weak deletion", ends=True, is_weak=True
+    ),
+    Case.SUCCEEDED: Transition(
+        "live",
+        "its name, under another uid",
+        "`deleted`; a weak deletion. The other one begins",
+        ends=True,
+        is_weak=True,
+    ),
+    Case.ALREADY_GONE: Transition("gone", "deletion committed", "nothing"),
+    Case.BACK_ALIVE: Transition("gone", "live", "quarantined"),
+    Case.RECOGNISED: Transition(
+        "live, written by the portal", "live, under that name", "its uid is noted, then as `continues`"
+    ),
+    Case.REBOUND: Transition(
+        "live",
+        "its name, under another uid, and `--rebind`",
+        "the lifecycle goes on under that uid, on record, then as `continues`",
+        record=Record.REBINDING,
+    ),
+    Case.REBOUND_ELSEWHERE: Transition(
+        "live",
+        "the same, but under another org",
+        "goes on under that uid, on record; quarantined",
+        record=Record.REBINDING,
+    ),
+    Case.REOPENED: Transition(
+        "gone",
+        "live, and `--reopen`",
+        "the deletion is withdrawn, on record, then as `continues`",
+        record=Record.REOPENING,
+    ),
+    Case.REOPENED_ELSEWHERE: Transition(
+        "gone",
+        "the same, but under another org",
+        "the deletion is withdrawn, on record; quarantined",
+        record=Record.REOPENING,
+    ),
+    Case.MOVED_OUT: Transition(
+        "live", "live, under another org, and `org move`", "`deleted` under the old org", ends=True
+    ),
+    Case.MOVED_IN: Transition(
+        "live",
+        "the same",
+        "as `begins`, under the new org and in the same instant; on record",
+        begins=True,
+        record=Record.MOVE,
+    ),
+    Case.ORG_CHANGED: Transition("live", "live or deletion committed, under another org", "quarantined"),
+    Case.NAME_CHANGED: Transition("live", "under another name", "quarantined"),
+    Case.NAME_TAKEN: Transition(
+        "absent", "the name of a live lifecycle that has not ended", "quarantined"
+    ),
+    Case.UNREADABLE: Transition("live", "unreadable", "quarantined"),
+    Case.OUT_OF_SCOPE: Transition("live", "absent, and outside the scope", "nothing"),
+    Case.HELD: Transition("live", "absent, and the brake is on", "nothing; the deletion is held back"),
+    Case.SPARED: Transition(
+        "live",
+        "gone, where some resource tells neither its uid nor its name",
+        "nothing; that resource may be this tenant",
+    ),
+}
+"""The table; the README has the same, and a test compares the two."""
+
+
+class Found(Struct, frozen=True, gc=False):
+    """A tenant, a known lifecycle or both, and their row of the table."""
+
+    case: Case
+    tenant: Tenant | None
+    """Of a lifecycle that was succeeded: its successor."""
+    lifecycle: Lifecycle | None
+
+
+class Seen(Struct, frozen=True):
+    """What the case of one tenant depends on, besides the tenant."""
+
+    known: KnownState
+    overrides: Overrides
+    names: Mapping[str, Lifecycle]
+    """The live lifecycles, by name."""
+    present: AbstractSet[str]
+    """The uids of the tenants in the snapshot."""
+    unreadable: AbstractSet[str]
+    """The names of the lifecycles whose resource cannot be read."""
+
+    def is_absent(self, lifecycle: Lifecycle) -> bool:
+        return lifecycle.uid not in self.present and lifecycle.name not in self.unreadable
+
+
+def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequence[Found]:
+    """All cases but `unchanged`; those of lifecycles that end come before those of tenants."""
+    live = known.lifecycles
+    seen = Seen(
+        known,
+        overrides,
+        {lifecycle.name: lifecycle for lifecycle in live},
+        {tenant.uid for tenant in snapshot.tenants},
+        _unreadable(snapshot, known),
+    )
+    tenants: list[Found] = []
+    lifecycles: list[Found] = []
+    for tenant in snapshot.tenants:
+        case, ours = case_of(tenant, seen)
+        if case is Case.UNCHANGED:
+            continue
+        tenants.append(Found(case, tenant, ours))
+        if case.begins and ours is not None:
+            ending = Case.MOVED_OUT if case is Case.MOVED_IN else Case.SUCCEEDED
+            lifecycles.append(Found(ending, tenant, ours))
+    told = {found.lifecycle for found in tenants}
+    lifecycles += [
+        Found(case_without_tenant(lifecycle, snapshot, seen), None, lifecycle)
+        for lifecycle in live
+        if lifecycle.uid not in seen.present and lifecycle not in told
+    ]
+    return [*lifecycles, *tenants]
+
+
+def case_of(tenant: Tenant, seen: Seen) -> tuple[Case, Lifecycle | None]:
+    """The case of a tenant in the snapshot, and the lifecycle that it is about."""
+    # The uid is the identity, whatever else has changed.
+    ours = seen.known.live.get(tenant.uid)
+    if ours is not None:
+        return _case_of_live(tenant, ours, seen.overrides), ours
+    is_alive = tenant.deleted_at is None
+    ended, namesake = seen.known.gone.get(tenant.uid), seen.names.get(tenant.name)
+    if ended is not None and not ended.moved_on:
+        # Whoever is on their way out is there for a while after the deletion that the ledger has.
+        if not is_alive:
+            return Case.ALREADY_GONE, ended
+        # Only an operator withdraws a deletion, and only while no other lifecycle has the name.
+        is_reopened = tenant.name in seen.overrides.reopen and tenant.name == ended.name
+        if not is_reopened or namesake is not None:
+            return Case.BACK_ALIVE, ended
+        return Case.REOPENED if tenant.org == ended.org else Case.REOPENED_ELSEWHERE, ended
+    # The portal knew no uids: its lifecycle is recognised by the name.
+    if namesake is not None and namesake.uid is None:
+        return _case_of_live(tenant, namesake, seen.overrides), namesake
+    # A cluster that was restored from a backup has the same tenants under new uids.
+    if namesake is not None and seen.overrides.rebind and is_alive and seen.is_absent(namesake):
+        return Case.REBOUND if tenant.org == namesake.org else Case.REBOUND_ELSEWHERE, namesake
+    # It was moved to another org, and the lifecycle there was rebound to another uid since.
+    if ended is not None:
+        return Case.BACK_ALIVE if is_alive else Case.ALREADY_GONE, ended
+    # Two lifecycles of one name cannot be live, and this other one is not known to have ended.
+    if namesake is not None and not seen.is_absent(namesake):
+        return Case.NAME_TAKEN, None
+    return Case.BEGINS if is_alive else Case.BEGINS_DELETED, namesake
+
+
+def _case_of_live(tenant: Tenant, ours: Lifecycle, overrides: Overrides) -> Case:
+    # Kubernetes never changes a name, so this is not what it seems.
+    if tenant.name != ours.name:
+        return Case.NAME_CHANGED
+    # Who pays is not changed unasked: there would be two bills for one tenant.
+    is_elsewhere = tenant.org != ours.org
+    if is_elsewhere and tenant.name not in overrides.move:
+        return Case.ORG_CHANGED
+    # A committed deletion is the last thing that counts.
+    if tenant.deleted_at is not None:
+        return Case.ENDS
+    if is_elsewhere:
+        return Case.MOVED_IN
+    if ours.uid is None:
+        return Case.RECOGNISED
+    # A lifecycle that was frozen until now is no longer, even if nothing differs.
+    is_same = tenant.skills == ours.skills and tenant.suspended == ours.suspended
+    return Case.UNCHANGED if is_same and ours.read_at is None else Case.CONTINUES
+
+
+def case_without_tenant(lifecycle: Lifecycle, snapshot: Snapshot, seen: Seen) -> Case:
+    """The case of a live lifecycle that no readable tenant in the snapshot is about."""
+    # Its resource is there, and what it says is not known.
+    if lifecycle.name in seen.unreadable:
+        return Case.UNREADABLE
+    # A watched change tells of one tenant: everyone else is absent from it.
+    if snapshot.scope is not None and lifecycle.uid not in snapshot.scope:
+        return Case.OUT_OF_SCOPE
+    return Case.VANISHED
+
+
+def _unreadable(snapshot: Snapshot, known: KnownState) -> AbstractSet[str]:
+    """The lifecycles of the unreadable: by uid; where that is unreadable or not known yet, by name."""
+    names = set[str]()
+    for one in snapshot.unreadable:
+        if (live := known.live.get(one.uid or "")) is not None:
+            names.add(live.name)
+        if one.name is not None and (one.uid is None or one.name in known.adopted):
+            names.add(one.name)
+    return names

@@ -1,0 +1,259 @@
+"""What writes a plan: the rows of each table, and the order in which they are written.
+
+`writer` runs the steps, `script` prints them as SQL. Rows are made as they are taken: a backfill has a
+million.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from reconciler import __version__
+from reconciler.core.cases import Record
+from reconciler.core.kinds import EVENTS, LIFECYCLE, MEANING, Kind, Subject, kinds_of
+from reconciler.core.plan import Change, Plan, Row
+from reconciler.ledger.queries import load
+
+_SQL: Final = load("steps")
+
+
+class Insert(NamedTuple):
+    """Rows for a table."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+class Run(NamedTuple):
+    """A query that takes each column of its rows as an array."""
+
+    query: str
+    columns: tuple[str, ...]
+    rows: Iterator[tuple[Any, ...]]
+
+
+class Numbers(NamedTuple):
+    """How rows refer to one another: by numbers or, in a script, by expressions that find them."""
+
+    pass_id: Any
+    lifecycle_id: Callable[[Change], Any]
+    previous_id: Callable[[Change], Any]
+    """Of the lifecycle that one under a new org was moved from."""
+    ordinal: Callable[[Change, Row], Any]
+
+
+_WHEN: Final = ("occurred_at", "not_before", "time_source", "observed_at", "pass_id")
+
+_TYPES: Final = {
+    **dict.fromkeys(("id", "lifecycle_id", "previous_lifecycle_id"), "int8"),
+    **dict.fromkeys(("pass_id", "created_pass_id", "deleted_pass_id"), "int8"),
+    **dict.fromkeys(("ordinal", "tenants_examined"), "int4"),
+    **{meaning.counter: "int4" for meaning in MEANING.values()},
+    **dict.fromkeys(("suspended", "adopted_cluster", "complete", "held"), "bool"),
+    **dict.fromkeys(("quarantined", "held_back"), "jsonb"),
+    "skills": "text[]",
+}
+
+
+def column_type(column: str) -> str:
+    """The Postgres type of one of the columns that a pass writes."""
+    if column.endswith(("_at", "_before")):
+        return "timestamptz"
+    return _TYPES.get(column, "text")
+
+
+def ordinal_before_first(kind: Kind) -> int:
+    """What comes before the first row of a subject. The rows are counted from 1.
+
+    A subject that the portal's own rows left switched on goes off as number 0.
+    """
+    return -1 if MEANING[kind].switches is False else 0
+
+
+def pass_record(plan: Plan) -> Insert:
+    """The row that records the pass itself. It is written first: all others name it."""
+    snapshot = plan.snapshot
+    record = {
+        "source": snapshot.source,
+        "cluster_uid": snapshot.cluster_uid,
+        "resource_version": snapshot.resource_version,
+        "asked_at": snapshot.asked_at,
+        "observed_at": snapshot.observed_at,
+        "tenants_examined": snapshot.size,
+        **plan.counters(),
+        "quarantined": _json(
+            [{"tenantName": one.name, "reason": one.reason} for one in plan.quarantined]
+        ),
+        "held_back": _json([{"tenantName": one.name, "tenantUid": one.uid} for one in plan.held]),
+        "adopted_cluster": plan.adopts_cluster,
+        "complete": snapshot.scope is None,
+        "program_version": __version__,
+    }
+    return Insert("reconciler_passes", tuple(record), iter([tuple(record.values())]))
+
+
+def steps(plan: Plan, numbers: Numbers) -> Iterator[Insert | Run]:
+    """Everything else, in the order in which the database accepts it."""
+    # What an operator decided is on record before it is done.
+    yield _rebindings(plan, numbers)
+    yield _reopenings(plan, numbers)
+    yield Run(_SQL["reopen"], ("id",), ((id_,) for _, id_ in _reopenings(plan, numbers).rows))
+    yield _recognised(plan, numbers)
+    # A predecessor ends before its successor takes the name.
+    yield _ends(plan, numbers)
+    yield Run(_SQL["forget_state"], ("lifecycle_id",), _known(plan, numbers))
+    yield _begins(plan, numbers)
+    yield _moves(plan, numbers)
+    for subject in EVENTS:
+        yield _events(plan, numbers, subject)
+    yield _states(plan, numbers)
+
+
+def _rebindings(plan: Plan, numbers: Numbers) -> Insert:
+    return Insert(
+        "reconciler_rebindings",
+        ("pass_id", "lifecycle_id", "old_uid", "new_uid"),
+        (
+            (numbers.pass_id, numbers.lifecycle_id(change), change.previous.uid, change.lifecycle.uid)
+            for change in plan.recorded(Record.REBINDING)
+            if change.previous is not None
+        ),
+    )
+
+
+def _reopenings(plan: Plan, numbers: Numbers) -> Insert:
+    return Insert(
+        "reconciler_reopenings",
+        ("pass_id", "lifecycle_id"),
+        ((numbers.pass_id, numbers.lifecycle_id(change)) for change in plan.recorded(Record.REOPENING)),
+    )
+
+
+def _recognised(plan: Plan, numbers: Numbers) -> Run:
+    """One that is reopened may have been the portal's, which knew no uid."""
+    return Run(
+        _SQL["recognise"],
+        ("id", "tenant_uid", "cluster_uid"),
+        (
+            (numbers.lifecycle_id(change), change.lifecycle.uid, plan.snapshot.cluster_uid)
+            for change in plan.changes
+            if change.case.record is Record.REOPENING
+            or (change.known is not None and change.known.uid != change.lifecycle.uid)
+        ),
+    )
+
+
+def _ends(plan: Plan, numbers: Numbers) -> Run:
+    """The known lifecycles that end; one that ends at first sight begins with its end."""
+    return Run(
+        _SQL["end"],
+        ("id", *_WHEN),
+        (
+            (numbers.lifecycle_id(change), *_when(plan, numbers, change.rows[-1]))
+            for change in plan.changes
+            if change.case.ends and not change.case.begins
+        ),
+    )
+
+
+def _known(plan: Plan, numbers: Numbers) -> Iterator[tuple[Any]]:
+    """The lifecycles whose state is replaced or removed; what had ended has none."""
+    for change in plan.changes:
+        if not change.case.begins and change.case.record is not Record.REOPENING:
+            yield (numbers.lifecycle_id(change),)
+
+
+def _begins(plan: Plan, numbers: Numbers) -> Insert:
+    """The lifecycles that begin; with their end, where the deletion was there at first sight."""
+    columns = (
+        *("id", "tenant_name", "zitadel_org_id", "tenant_uid", "cluster_uid"),
+        *("created_at", "created_not_before", "created_time_source"),
+        *("created_observed_at", "created_pass_id"),
+        *("deleted_at", "deleted_not_before", "deleted_time_source"),
+        *("deleted_observed_at", "deleted_pass_id"),
+    )
+    return Insert(
+        LIFECYCLE.table,
+        columns,
+        (
+            (
+                numbers.lifecycle_id(change),
+                change.lifecycle.name,
+                change.lifecycle.org,
+                change.lifecycle.uid,
+                plan.snapshot.cluster_uid,
+                *_when(plan, numbers, change.rows[0]),
+                *(_when(plan, numbers, change.rows[-1]) if change.case.ends else (None,) * len(_WHEN)),
+            )
+            for change in plan.changes
+            if change.case.begins
+        ),
+    )
+
+
+def _moves(plan: Plan, numbers: Numbers) -> Insert:
+    """The record that a lifecycle goes on under another org: it costs no second set-up fee."""
+    return Insert(
+        "reconciler_moves",
+        ("pass_id", "lifecycle_id", "previous_lifecycle_id"),
+        (
+            (numbers.pass_id, numbers.lifecycle_id(change), numbers.previous_id(change))
+            for change in plan.recorded(Record.MOVE)
+        ),
+    )
+
+
+def _events(plan: Plan, numbers: Numbers, subject: Subject) -> Insert:
+    kinds, has_value = kinds_of(subject), subject.value is not None
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for change in plan.changes:
+            lifecycle, begins = change.lifecycle, change.case.begins
+            who = numbers.lifecycle_id(change), lifecycle.name, lifecycle.uid
+            for row in change.rows:
+                if row.kind in kinds:
+                    what = (row.value, row.kind.value) if has_value else (row.kind.value,)
+                    ordinal = 1 if begins else numbers.ordinal(change, row)
+                    yield *who, *what, *_when(plan, numbers, row), ordinal
+
+    value = (subject.value,) if subject.value is not None else ()
+    who = ("lifecycle_id", "tenant_name", "tenant_uid")
+    return Insert(subject.table, (*who, *value, "event_kind", *_WHEN, "ordinal"), rows())
+
+
+def _states(plan: Plan, numbers: Numbers) -> Insert:
+    """The known state of the lifecycles that go on."""
+    return Insert(
+        "reconciler_state",
+        ("lifecycle_id", "skills", "suspended", "changed_at", "read_at", "held"),
+        (
+            (
+                numbers.lifecycle_id(change),
+                list(change.lifecycle.skills),
+                change.lifecycle.suspended,
+                change.lifecycle.changed_at,
+                change.lifecycle.read_at,
+                change.lifecycle.held,
+            )
+            for change in plan.changes
+            if not change.case.ends
+        ),
+    )
+
+
+def _when(plan: Plan, numbers: Numbers, row: Row) -> tuple[Any, ...]:
+    """The columns of _WHEN, which explain a row."""
+    at = row.at
+    return (
+        at.occurred_at,
+        at.not_before,
+        at.source.value,
+        plan.snapshot.observed_at,
+        numbers.pass_id,
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
