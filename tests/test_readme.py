@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from reconciler import cli, options
+from reconciler.core.cases import TRANSITIONS
+from reconciler.core.times import RULES as RULES_OF_TIME
 from reconciler.core.verify import RULES
 from reconciler.errors import ExitStatus
 from reconciler.ledger import schema
@@ -134,6 +136,18 @@ def test_the_settings_are_exactly_those_of_the_program() -> None:
 def test_the_exit_statuses_are_exactly_those_of_the_program() -> None:
     (listed,) = tables(README, "Exit status")
     assert [int(row[0]) for row in listed] == [*ExitStatus]
+
+
+def test_the_transitions_are_exactly_those_of_the_program() -> None:
+    (listed,) = tables(LEDGER, "Transitions")
+    assert listed == [
+        [f"`{case}`", row.known, row.snapshot, row.does] for case, row in TRANSITIONS.items()
+    ]
+
+
+def test_the_times_are_exactly_those_of_the_program() -> None:
+    (listed,) = tables(LEDGER, "Times")
+    assert listed == [[rule.rows, rule.occurred_at, f"`{rule.source}`"] for rule in RULES_OF_TIME]
 
 
 def test_the_rules_of_a_ledger_are_those_that_verify_knows() -> None:

@@ -101,79 +101,81 @@ TRANSITIONS: Final[Mapping[Case, Transition]] = {
         "absent", "live", "`created`; `enabled` for each skill; `suspended` if it is", begins=True
     ),
     Case.BEGINS_DELETED: Transition(
-        "absent", "deletion committed", "the same, then `deleted`", begins=True, ends=True
+        "absent", "deletion committed", "as `begins`, then `deleted`", begins=True, ends=True
     ),
-    Case.UNCHANGED: Transition("live", "live, and the same", "nothing"),
+    Case.UNCHANGED: Transition("live", "live, and nothing differs", "nothing"),
     Case.CONTINUES: Transition(
         "live",
-        "live",
+        "live, and something differs, or it was frozen",
         "`enabled` or `disabled` for each skill that differs; `suspended` or `resumed` if that differs",
     ),
     Case.ENDS: Transition("live", "deletion committed", "`deleted`, and nothing else", ends=True),
-    Case.VANISHED: Transition(
-        "live", "absent, and within the scope", "`deleted`; a weak deletion", ends=True, is_weak=True
-    ),
+    Case.VANISHED: Transition("live", "absent", "`deleted`, a weak deletion", ends=True, is_weak=True),
     Case.SUCCEEDED: Transition(
         "live",
-        "its name, under another uid",
-        "`deleted`; a weak deletion. The other one begins",
+        "absent, and another uid has its name",
+        "`deleted`, a weak deletion; then the other tenant begins",
         ends=True,
         is_weak=True,
     ),
     Case.ALREADY_GONE: Transition("gone", "deletion committed", "nothing"),
-    Case.BACK_ALIVE: Transition("gone", "live", "quarantined"),
+    Case.BACK_ALIVE: Transition("gone", "live", "quarantined until `--reopen`"),
     Case.RECOGNISED: Transition(
-        "live, written by the portal", "live, under that name", "its uid is noted, then as `continues`"
+        "live, and written by the portal without a uid",
+        "live, under that name",
+        "the uid is recorded, then as `continues`",
     ),
     Case.REBOUND: Transition(
         "live",
-        "its name, under another uid, and `--rebind`",
-        "the lifecycle goes on under that uid, on record, then as `continues`",
+        "absent, another uid has its name, and `--rebind` is given",
+        "the lifecycle goes on under the other uid, then as `continues`",
         record=Record.REBINDING,
     ),
     Case.REBOUND_ELSEWHERE: Transition(
         "live",
-        "the same, but under another org",
-        "goes on under that uid, on record; quarantined",
+        "as `rebound`, but under another org",
+        "the lifecycle goes on under the other uid; quarantined until `org move`",
         record=Record.REBINDING,
     ),
     Case.REOPENED: Transition(
         "gone",
-        "live, and `--reopen`",
-        "the deletion is withdrawn, on record, then as `continues`",
+        "live, and `--reopen` is given",
+        "the deletion is withdrawn, then as `continues`",
         record=Record.REOPENING,
     ),
     Case.REOPENED_ELSEWHERE: Transition(
         "gone",
-        "the same, but under another org",
-        "the deletion is withdrawn, on record; quarantined",
+        "as `reopened`, but under another org",
+        "the deletion is withdrawn; quarantined until `org move`",
         record=Record.REOPENING,
     ),
     Case.MOVED_OUT: Transition(
-        "live", "live, under another org, and `org move`", "`deleted` under the old org", ends=True
+        "live", "live under another org, and `org move` is given", "`deleted`", ends=True
     ),
     Case.MOVED_IN: Transition(
         "live",
-        "the same",
-        "as `begins`, under the new org and in the same instant; on record",
+        "as `moved-out`",
+        "as `begins`, under the new org and at the instant of that `deleted`",
         begins=True,
         record=Record.MOVE,
     ),
-    Case.ORG_CHANGED: Transition("live", "live or deletion committed, under another org", "quarantined"),
-    Case.NAME_CHANGED: Transition("live", "under another name", "quarantined"),
+    Case.ORG_CHANGED: Transition(
+        "live", "live or deletion committed, under another org", "quarantined until `org move`"
+    ),
+    Case.NAME_CHANGED: Transition("live", "its uid, under another name", "quarantined"),
     Case.NAME_TAKEN: Transition(
-        "absent", "the name of a live lifecycle that has not ended", "quarantined"
+        "absent", "its name is that of a live lifecycle that has not ended", "quarantined"
     ),
     Case.UNREADABLE: Transition("live", "unreadable", "quarantined"),
     Case.OUT_OF_SCOPE: Transition("live", "absent, and outside the scope", "nothing"),
-    Case.HELD: Transition("live", "absent, and the brake is on", "nothing; the deletion is held back"),
+    Case.HELD: Transition("live", "as `vanished` or `succeeded`, and the brake is on", "nothing"),
     Case.SPARED: Transition(
         "live",
-        "gone, where some resource tells neither its uid nor its name",
-        "nothing; that resource may be this tenant",
+        "gone, and some resource has no readable uid and no readable name",
+        "nothing: it may be that resource",
     ),
 }
-"""The table; the README has the same, and a test compares the two."""
+"""The table; schema/README.md has the same, and a test compares the two."""
 
 
 class Found(Struct, frozen=True, gc=False):

@@ -46,7 +46,7 @@ RULES: Final = (
     Rule(
         source=TimeSource.CREATION,
         kinds=(Kind.CREATED, Kind.ENABLED),
-        rows="`created`; `enabled`, at first sight",
+        rows="`created`; `enabled` at first sight",
         occurred_at="`creationTimestamp`",
         is_exact=True,
     ),
@@ -54,37 +54,37 @@ RULES: Final = (
         source=TimeSource.STATUS,
         kinds=(Kind.SUSPENDED,),
         rows="`suspended`",
-        occurred_at="`status.suspendedAt`, if it lies between P and S and `spec.suspend` was not "
-        "changed after it",
+        occurred_at="`status.suspendedAt`, if it lies between P and S and no `managedFields` time of "
+        "`spec.suspend` that does is later",
         unless_later=TimeSource.MANAGED_FIELDS,
     ),
     Rule(
         source=TimeSource.MANAGED_FIELDS,
         kinds=(Kind.ENABLED, Kind.DISABLED, Kind.SUSPENDED, Kind.RESUMED),
-        rows="`enabled`, later on; `disabled`; `suspended`; `resumed`",
-        occurred_at="the time of the field in `managedFields`, if it lies between P and S",
+        rows="`enabled` later on; `disabled`; `suspended`; `resumed`",
+        occurred_at="the field's time in `managedFields`, if it lies between P and S",
     ),
     Rule(
         source=TimeSource.DELETION,
         kinds=(Kind.DELETED,),
         rows="`deleted`",
-        occurred_at="`deletionTimestamp`, moved between P and S",
+        occurred_at="`deletionTimestamp`, moved into the interval from P to S",
         is_exact=True,
     ),
     Rule(
         source=TimeSource.SUCCESSOR,
         kinds=(Kind.DELETED,),
-        rows="`deleted`, with no deletion seen",
+        rows="`deleted`, if no deletion was seen",
         occurred_at="the `creationTimestamp` of a tenant of the same name, if it lies between P and S",
     ),
     Rule(
         source=TimeSource.OBSERVED,
         kinds=tuple(Kind),
-        rows="any, with no evidence; all rows of a move to another org",
+        rows="any row without evidence; all rows of a move to another org",
         occurred_at="S",
     ),
 )
-"""In the order in which they are tried; the README has the same table, and a test compares the two."""
+"""In the order in which they are tried; schema/README.md has the same, and a test compares the two."""
 
 
 class Moment(Struct, frozen=True, gc=False):
