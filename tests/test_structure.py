@@ -190,3 +190,23 @@ def test_what_is_imported_is_the_standard_library_or_named_in_the_table() -> Non
     others = {top(other) for module in FILES for other in imports(module)}
     foreign = others - sys.stdlib_module_names - {"reconciler", "msgspec"}
     assert foreign == THE_ONE_FILE_THAT_KNOWS.keys()
+
+
+TESTS = Path(__file__).parent
+JUDGES = [
+    *sorted((TESTS / "apiserver").glob("[!t]*.py")),
+    *sorted((TESTS / "simulation").glob("*.py")),
+    TESTS / "proofs" / "truth" / "evidence.py",
+    TESTS / "proofs" / "truth" / "billing.py",
+    TESTS / "proofs" / "usage" / "reckoning.py",
+]
+"""What says what is right."""
+
+
+@pytest.mark.parametrize("file", JUDGES, ids=lambda file: file.relative_to(TESTS).as_posix())
+def test_what_judges_the_program_shares_no_code_with_it(file: Path) -> None:
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            assert "reconciler" not in {top(alias.name) for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert top(node.module or "") != "reconciler"
