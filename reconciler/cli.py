@@ -180,7 +180,12 @@ def _add_usage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     what.add_argument(
         "--prices",
         action="store_true",
-        help="also amounts, at the prices of today; a preview: nothing is invoiced or stored",
+        help="also amounts, at the prices of each day; a preview: nothing is invoiced or stored",
+    )
+    what.add_argument(
+        "--prices-of",
+        metavar="DAY",
+        help="with --prices: what the days would have cost at the prices of this day",
     )
     what.add_argument(
         "--bounds",
@@ -188,10 +193,18 @@ def _add_usage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="also the least and the most days that the intervals of the rows allow",
     )
     what.add_argument(
-        "--as-of", metavar="TIME", help="leave out what later passes wrote: RFC 3339, or `now`"
+        "--as-of",
+        metavar="TIME",
+        help="leave out what was written later, passes and prices: RFC 3339, or `now`",
     )
     what.add_argument(
-        "--corrections", action="store_true", help="instead: what passes later than --as-of changed"
+        "--as-of-pass",
+        metavar="N",
+        type=int,
+        help="the same by position: the number of the last pass or price change that counts",
+    )
+    what.add_argument(
+        "--corrections", action="store_true", help="instead: what was changed after --as-of"
     )
     _add_output(usage, "text", "json", "csv")
     _add_settings(usage, options.USAGE, options.DATABASE, options.LOGGING)
@@ -200,7 +213,14 @@ def _add_usage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _add_pricing(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     pricing = _command(commands, "pricing", "the prices of the platform and of the skills")
     actions = pricing.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _add_ledger_settings(_command(actions, "show", "print all prices"))
+    show = _command(actions, "show", "print all prices")
+    show.add_argument("--at", metavar="DAY", help="as they are valid on a day (default: today)")
+    _add_ledger_settings(show)
+    history = _command(actions, "history", "print what each price was set to, and from which day on")
+    history.add_argument(
+        "subject", metavar="NAME", nargs="?", help="only of a skill, or of a price like vat_rate_chli"
+    )
+    _add_ledger_settings(history)
     change = _command(actions, "set", "change prices of the platform; prints before and after")
     amounts = change.add_argument_group("prices", "exact: what is finer than the column is refused")
     for column, about in (
@@ -210,16 +230,16 @@ def _add_pricing(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         ("vat_rate_chli", "VAT in percent: 8.10 is 8.1 %%"),
     ):
         amounts.add_argument(f"--{column.replace('_', '-')}", metavar="AMOUNT", help=about)
-    _add_decision(change)
+    _add_price_decision(change)
     skill = _command(actions, "skill", "the price of one skill")
     of_skill = skill.add_subparsers(dest="skill_action", metavar="ACTION", required=True)
     change = _command(of_skill, "set", "give a skill its price, or another one; prints before and after")
     change.add_argument("skill", metavar="SKILL", help="an entry of spec.packages")
     change.add_argument("price", metavar="AMOUNT", help="CHF a billable day and tenant, without VAT")
-    _add_decision(change)
+    _add_price_decision(change)
     remove = _command(of_skill, "remove", "take a skill's price away; prints it")
     remove.add_argument("skill", metavar="SKILL", help="an entry of spec.packages")
-    _add_decision(remove)
+    _add_price_decision(remove)
 
 
 def _add_org(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -253,6 +273,17 @@ def _add_org(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     _add_snapshot(what)
     _add_output(move, "text", "json", "sql")
     _add_settings(move, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+
+
+def _add_price_decision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="valid_from",
+        metavar="DAY",
+        help="the first day it is valid on, past or future "
+        "(default: today; for a price that was never set: all days that were not billed yet)",
+    )
+    _add_decision(parser)
 
 
 def _add_decision(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 -- What billing charges, and whom: the platform's prices, each skill's price, and how each organisation pays.
 --
--- Money is NUMERIC and never a float: (10,2) for amounts, (10,5) for prices per unit. CHECKs name NaN, because to
--- Postgres it is a NUMERIC, and larger than all others.
+-- Money is NUMERIC and never a float: 8 digits and 2 decimals for amounts, 5 and 5 for prices per unit. The columns have no
+-- precision of their own, because Postgres rounds to it before any rule is asked: here CHECKs refuse what is finer.
+-- CHECKs name NaN, because to Postgres it is a NUMERIC, and larger than all others.
 --
 -- Each table is made with the columns that statements elsewhere already use, and is then brought to its whole shape
 -- by statements that do nothing where there is nothing to do: a fresh table, one that the portal's Phase 1 made and
@@ -9,10 +10,10 @@
 
 CREATE TABLE IF NOT EXISTS platform_pricing (
     id integer NOT NULL DEFAULT 1 PRIMARY KEY,
-    tenant_monthly_fee_chf numeric(10,2) NOT NULL DEFAULT 0,
-    tenant_setup_fee_chf numeric(10,2) NOT NULL DEFAULT 0,
-    threema_message_chf numeric(10,5) NOT NULL DEFAULT 0,
-    vat_rate_chli numeric(5,2) NOT NULL DEFAULT 8.10
+    tenant_monthly_fee_chf numeric NOT NULL DEFAULT 0,
+    tenant_setup_fee_chf numeric NOT NULL DEFAULT 0,
+    threema_message_chf numeric NOT NULL DEFAULT 0,
+    vat_rate_chli numeric NOT NULL DEFAULT 8.10
 );
 -- Its one id is fixed, so nothing generates it. The default of a time comes after its column: an adopted row keeps null
 -- for what was not recorded when it was written.
@@ -30,7 +31,7 @@ COMMENT ON COLUMN platform_pricing.updated_at IS 'Last write; null in an adopted
 
 CREATE TABLE IF NOT EXISTS skill_pricing (
     skill_id text NOT NULL PRIMARY KEY,
-    daily_price_chf numeric(10,5) NOT NULL DEFAULT 0
+    daily_price_chf numeric NOT NULL DEFAULT 0
 );
 ALTER TABLE skill_pricing ADD COLUMN IF NOT EXISTS updated_at timestamptz;
 ALTER TABLE skill_pricing ALTER COLUMN updated_at SET DEFAULT now();
@@ -76,12 +77,12 @@ BEGIN
             present.atthasdef
         FROM (VALUES
             ('platform_pricing', 'id', 'integer', '1'),
-            ('platform_pricing', 'tenant_monthly_fee_chf', 'numeric(10,2)', '0'),
-            ('platform_pricing', 'tenant_setup_fee_chf', 'numeric(10,2)', '0'),
-            ('platform_pricing', 'threema_message_chf', 'numeric(10,5)', '0'),
-            ('platform_pricing', 'vat_rate_chli', 'numeric(5,2)', '8.10'),
+            ('platform_pricing', 'tenant_monthly_fee_chf', 'numeric', '0'),
+            ('platform_pricing', 'tenant_setup_fee_chf', 'numeric', '0'),
+            ('platform_pricing', 'threema_message_chf', 'numeric', '0'),
+            ('platform_pricing', 'vat_rate_chli', 'numeric', '8.10'),
             ('skill_pricing', 'skill_id', 'text', NULL),
-            ('skill_pricing', 'daily_price_chf', 'numeric(10,5)', '0'),
+            ('skill_pricing', 'daily_price_chf', 'numeric', '0'),
             ('org_billing_config', 'zitadel_org_id', 'text', NULL),
             ('org_billing_config', 'pay_by_invoice', 'boolean', 'false'),
             ('org_billing_config', 'auto_invoice_enabled', 'boolean', 'false'),
@@ -144,6 +145,16 @@ BEGIN
                 'CHECK (threema_message_chf >= 0 AND threema_message_chf <> ''NaN'')'),
             ('platform_pricing', 'platform_pricing_vat_rate_in_percent',
                 'CHECK (vat_rate_chli BETWEEN 0 AND 100)'),
+            ('platform_pricing', 'platform_pricing_monthly_fee_fits',
+                'CHECK (tenant_monthly_fee_chf = ''NaN'' OR (tenant_monthly_fee_chf < 1e8 AND scale(trim_scale(tenant_monthly_fee_chf)) <= 2))'),
+            ('platform_pricing', 'platform_pricing_setup_fee_fits',
+                'CHECK (tenant_setup_fee_chf = ''NaN'' OR (tenant_setup_fee_chf < 1e8 AND scale(trim_scale(tenant_setup_fee_chf)) <= 2))'),
+            ('platform_pricing', 'platform_pricing_threema_message_fits',
+                'CHECK (threema_message_chf = ''NaN'' OR (threema_message_chf < 1e5 AND scale(trim_scale(threema_message_chf)) <= 5))'),
+            ('platform_pricing', 'platform_pricing_vat_rate_fits',
+                'CHECK (vat_rate_chli = ''NaN'' OR scale(trim_scale(vat_rate_chli)) <= 2)'),
+            ('skill_pricing', 'skill_pricing_daily_price_fits',
+                'CHECK (daily_price_chf = ''NaN'' OR (daily_price_chf < 1e5 AND scale(trim_scale(daily_price_chf)) <= 5))'),
             ('skill_pricing', 'skill_pricing_skill_named', 'CHECK (skill_id <> '''')'),
             ('skill_pricing', 'skill_pricing_daily_price_not_negative',
                 'CHECK (daily_price_chf >= 0 AND daily_price_chf <> ''NaN'')'),
@@ -173,56 +184,6 @@ BEGIN
 END
 $$;
 
--- Prices once set, and an adopted row with another id, are not added to.
-INSERT INTO platform_pricing (
-    id, tenant_monthly_fee_chf, tenant_setup_fee_chf, threema_message_chf, vat_rate_chli
-)
-SELECT 1, 0, 0, 0, 8.10
-WHERE NOT EXISTS (SELECT FROM platform_pricing)
-ON CONFLICT DO NOTHING;
-
--- A payment method belongs to the organisation's Stripe customer. It is detached, not deleted: invoices name it.
-CREATE TABLE IF NOT EXISTS org_payment_methods (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY
-);
-ALTER TABLE org_payment_methods
-    ADD COLUMN IF NOT EXISTS zitadel_org_id text NOT NULL
-        CONSTRAINT org_payment_methods_org_fkey REFERENCES org_billing_config (zitadel_org_id),
-    ADD COLUMN IF NOT EXISTS stripe_payment_method_id text NOT NULL
-        CONSTRAINT org_payment_methods_stripe_payment_method_id_key UNIQUE
-        CONSTRAINT org_payment_methods_stripe_named CHECK (stripe_payment_method_id <> ''),
-    ADD COLUMN IF NOT EXISTS type text NOT NULL DEFAULT 'card'
-        CONSTRAINT org_payment_methods_type_named CHECK (type <> ''),
-    ADD COLUMN IF NOT EXISTS brand text,
-    ADD COLUMN IF NOT EXISTS last4 text
-        CONSTRAINT org_payment_methods_last4_is_four CHECK (last4 ~ '^[0-9A-Za-z]{4}$'),
-    ADD COLUMN IF NOT EXISTS exp_month smallint
-        CONSTRAINT org_payment_methods_exp_month_in_year CHECK (exp_month BETWEEN 1 AND 12),
-    ADD COLUMN IF NOT EXISTS exp_year smallint
-        CONSTRAINT org_payment_methods_exp_year_has_century CHECK (exp_year BETWEEN 2000 AND 2999)
-        CONSTRAINT org_payment_methods_exp_whole CHECK ((exp_month IS NULL) = (exp_year IS NULL)),
-    ADD COLUMN IF NOT EXISTS is_default boolean NOT NULL DEFAULT false,
-    ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
-    ADD COLUMN IF NOT EXISTS detached_at timestamptz
-        CONSTRAINT org_payment_methods_detached_after_created CHECK (detached_at >= created_at)
-        CONSTRAINT org_payment_methods_default_is_attached CHECK (NOT is_default OR detached_at IS NULL);
-COMMENT ON TABLE org_payment_methods IS 'The payment methods that Stripe holds for an organisation. No card data: only what a person tells them apart by.';
-COMMENT ON COLUMN org_payment_methods.id IS 'Our key.';
-COMMENT ON COLUMN org_payment_methods.zitadel_org_id IS 'The organisation whose Stripe customer it is attached to.';
-COMMENT ON COLUMN org_payment_methods.stripe_payment_method_id IS 'The Stripe payment method (pm_…).';
-COMMENT ON COLUMN org_payment_methods.type IS 'Stripe''s type: card, twint, sepa_debit and so on.';
-COMMENT ON COLUMN org_payment_methods.brand IS 'Of a card: visa, mastercard and so on; else null.';
-COMMENT ON COLUMN org_payment_methods.last4 IS 'The last four characters of the card''s or account''s number.';
-COMMENT ON COLUMN org_payment_methods.exp_month IS 'Of a card: the month it expires after, 1 to 12.';
-COMMENT ON COLUMN org_payment_methods.exp_year IS 'Of a card: the year it expires in, four digits.';
-COMMENT ON COLUMN org_payment_methods.is_default IS 'The one that is charged; at most one an organisation.';
-COMMENT ON COLUMN org_payment_methods.created_at IS 'When it was attached.';
-COMMENT ON COLUMN org_payment_methods.detached_at IS 'When it was taken away; null while it can be charged.';
-
-CREATE INDEX IF NOT EXISTS org_payment_methods_by_org ON org_payment_methods (zitadel_org_id);
-CREATE UNIQUE INDEX IF NOT EXISTS org_payment_methods_one_default
-ON org_payment_methods (zitadel_org_id) WHERE is_default;
-
 CREATE OR REPLACE FUNCTION billing_set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.updated_at := now();
@@ -237,3 +198,30 @@ CREATE OR REPLACE TRIGGER skill_pricing_updated_at BEFORE UPDATE ON skill_pricin
 FOR EACH ROW EXECUTE FUNCTION billing_set_updated_at();
 CREATE OR REPLACE TRIGGER org_billing_config_updated_at BEFORE UPDATE ON org_billing_config
 FOR EACH ROW EXECUTE FUNCTION billing_set_updated_at();
+
+-- 49 is kept as 49.00, as a column of that precision would keep it. What is finer comes to the CHECKs as it is.
+CREATE OR REPLACE FUNCTION billing_price_scale() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'skill_pricing' THEN
+        NEW.daily_price_chf := round(NEW.daily_price_chf::numeric, greatest(5, scale(trim_scale(NEW.daily_price_chf::numeric))));
+    ELSE
+        NEW.tenant_monthly_fee_chf := round(NEW.tenant_monthly_fee_chf::numeric, greatest(2, scale(trim_scale(NEW.tenant_monthly_fee_chf::numeric))));
+        NEW.tenant_setup_fee_chf := round(NEW.tenant_setup_fee_chf::numeric, greatest(2, scale(trim_scale(NEW.tenant_setup_fee_chf::numeric))));
+        NEW.threema_message_chf := round(NEW.threema_message_chf::numeric, greatest(5, scale(trim_scale(NEW.threema_message_chf::numeric))));
+        NEW.vat_rate_chli := round(NEW.vat_rate_chli::numeric, greatest(2, scale(trim_scale(NEW.vat_rate_chli::numeric))));
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION billing_price_scale() IS 'Trigger: gives an amount the decimals of its column; what has more keeps them, for a CHECK to refuse.';
+
+CREATE OR REPLACE TRIGGER platform_pricing_scale BEFORE INSERT OR UPDATE ON platform_pricing
+FOR EACH ROW EXECUTE FUNCTION billing_price_scale();
+CREATE OR REPLACE TRIGGER skill_pricing_scale BEFORE INSERT OR UPDATE ON skill_pricing
+FOR EACH ROW EXECUTE FUNCTION billing_price_scale();
+
+-- Prices once set, and an adopted row with another id, are not added to.
+INSERT INTO platform_pricing (id, tenant_monthly_fee_chf, tenant_setup_fee_chf, threema_message_chf, vat_rate_chli)
+SELECT 1, 0, 0, 0, 8.10
+WHERE NOT EXISTS (SELECT FROM platform_pricing)
+ON CONFLICT DO NOTHING;

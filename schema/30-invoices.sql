@@ -44,6 +44,50 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION next_invoice_number(text) IS 'Takes the next number of a series (by default the year in Zurich), as 2026-000123: gapless, given back on rollback.';
 
+-- Ways to pay -----------------------------------------------------------------------------------------------------
+
+-- A payment method belongs to the organisation's Stripe customer. It is detached, not deleted: invoices name it.
+CREATE TABLE IF NOT EXISTS org_payment_methods (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY
+);
+ALTER TABLE org_payment_methods
+    ADD COLUMN IF NOT EXISTS zitadel_org_id text NOT NULL
+        CONSTRAINT org_payment_methods_org_fkey REFERENCES org_billing_config (zitadel_org_id),
+    ADD COLUMN IF NOT EXISTS stripe_payment_method_id text NOT NULL
+        CONSTRAINT org_payment_methods_stripe_payment_method_id_key UNIQUE
+        CONSTRAINT org_payment_methods_stripe_named CHECK (stripe_payment_method_id <> ''),
+    ADD COLUMN IF NOT EXISTS type text NOT NULL DEFAULT 'card'
+        CONSTRAINT org_payment_methods_type_named CHECK (type <> ''),
+    ADD COLUMN IF NOT EXISTS brand text,
+    ADD COLUMN IF NOT EXISTS last4 text
+        CONSTRAINT org_payment_methods_last4_is_four CHECK (last4 ~ '^[0-9A-Za-z]{4}$'),
+    ADD COLUMN IF NOT EXISTS exp_month smallint
+        CONSTRAINT org_payment_methods_exp_month_in_year CHECK (exp_month BETWEEN 1 AND 12),
+    ADD COLUMN IF NOT EXISTS exp_year smallint
+        CONSTRAINT org_payment_methods_exp_year_has_century CHECK (exp_year BETWEEN 2000 AND 2999)
+        CONSTRAINT org_payment_methods_exp_whole CHECK ((exp_month IS NULL) = (exp_year IS NULL)),
+    ADD COLUMN IF NOT EXISTS is_default boolean NOT NULL DEFAULT false,
+    ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN IF NOT EXISTS detached_at timestamptz
+        CONSTRAINT org_payment_methods_detached_after_created CHECK (detached_at >= created_at)
+        CONSTRAINT org_payment_methods_default_is_attached CHECK (NOT is_default OR detached_at IS NULL);
+COMMENT ON TABLE org_payment_methods IS 'The payment methods that Stripe holds for an organisation. No card data: only what a person tells them apart by.';
+COMMENT ON COLUMN org_payment_methods.id IS 'Our key.';
+COMMENT ON COLUMN org_payment_methods.zitadel_org_id IS 'The organisation whose Stripe customer it is attached to.';
+COMMENT ON COLUMN org_payment_methods.stripe_payment_method_id IS 'The Stripe payment method (pm_…).';
+COMMENT ON COLUMN org_payment_methods.type IS 'Stripe''s type: card, twint, sepa_debit and so on.';
+COMMENT ON COLUMN org_payment_methods.brand IS 'Of a card: visa, mastercard and so on; else null.';
+COMMENT ON COLUMN org_payment_methods.last4 IS 'The last four characters of the card''s or account''s number.';
+COMMENT ON COLUMN org_payment_methods.exp_month IS 'Of a card: the month it expires after, 1 to 12.';
+COMMENT ON COLUMN org_payment_methods.exp_year IS 'Of a card: the year it expires in, four digits.';
+COMMENT ON COLUMN org_payment_methods.is_default IS 'The one that is charged; at most one an organisation.';
+COMMENT ON COLUMN org_payment_methods.created_at IS 'When it was attached.';
+COMMENT ON COLUMN org_payment_methods.detached_at IS 'When it was taken away; null while it can be charged.';
+
+CREATE INDEX IF NOT EXISTS org_payment_methods_by_org ON org_payment_methods (zitadel_org_id);
+CREATE UNIQUE INDEX IF NOT EXISTS org_payment_methods_one_default
+ON org_payment_methods (zitadel_org_id) WHERE is_default;
+
 -- Invoices --------------------------------------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS invoices (

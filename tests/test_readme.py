@@ -224,7 +224,7 @@ def test_the_lines_of_the_library_run_as_they_stand(
     )
     apply(ledger_url, *sorted(SAMPLES.glob("*.json")))
     exec(compile(lines, REFERENCE, "exec"), {"url": ledger_url})  # noqa: S102 - our own
-    assert "320815470900000001 bergbahn-arosa monthly-fee 4 0.00\n" in capsys.readouterr().out
+    assert "320815470900000001 bergbahn-arosa monthly_fee 4 0.00\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("page", PAGES)

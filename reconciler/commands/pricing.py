@@ -3,12 +3,14 @@
 import getpass
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.commands.parts import open_database
 from reconciler.commands.printing import print_bytes, print_lines
+from reconciler.commands.values import given_day, given_day_or_time
 from reconciler.errors import UsageError
-from reconciler.ledger import decisions
+from reconciler.ledger import decisions, price_list
 from reconciler.logs import set_up_logging
 from reconciler.output.decisions import (
     decision_json,
@@ -17,6 +19,8 @@ from reconciler.output.decisions import (
     posture_text,
     postures_json,
     postures_text,
+    price_history_json,
+    price_history_text,
     prices_json,
     prices_text,
 )
@@ -30,19 +34,31 @@ def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) ->
     by = given.pop("by", "").strip() or _os_user()
     with open_database(settings) as database:
         if action == "show":
-            found = decisions.prices(database)
+            at = given.get("at")
+            now = datetime.now(UTC)
+            found = price_list.prices(
+                database, None if at is None else given_day_or_time("--at", at, now)
+            )
             _print(output, prices_json(found), prices_text(found))
             return 0
+        if action == "history":
+            changes = price_list.history(database, given.get("subject"))
+            _print(output, price_history_json(changes), price_history_text(changes))
+            return 0
+        start = given.pop("valid_from", None)
+        valid_from = None if start is None else given_day("--from", start)
         if action == "set":
             if not given:
                 raise UsageError(
                     "nothing to set: name a price; `reconciler pricing set --help` has them"
                 )
-            decision = decisions.set_prices(database, given, by)
+            decision = price_list.set_prices(database, given, by, valid_from)
         elif given["skill_action"] == "set":
-            decision = decisions.set_skill_price(database, given["skill"], given["price"], by)
+            decision = price_list.set_skill_price(
+                database, given["skill"], given["price"], by, valid_from
+            )
         else:
-            decision = decisions.remove_skill_price(database, given["skill"], by)
+            decision = price_list.remove_skill_price(database, given["skill"], by, valid_from)
     _print(output, decision_json(decision), decision_text(decision))
     return 0
 

@@ -1,15 +1,14 @@
 """`reconciler usage`: the billable days that the events add up to, and what they would cost."""
 
 import re
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.commands.parts import open_database
 from reconciler.commands.printing import print_bytes, print_lines
-from reconciler.commands.values import given_day, given_time
+from reconciler.commands.values import given_day, given_day_or_time, given_time
 from reconciler.core.text import quoted
-from reconciler.core.usage import Correction, Line, Period
+from reconciler.core.usage import Correction, Corrections, Line, Period
 from reconciler.errors import UsageError
 from reconciler.ledger.usage_reader import Question
 from reconciler.ledger.usage_reader import corrections as ledger_corrections
@@ -33,23 +32,32 @@ def usage(
     start: str | None = None,
     end: str | None = None,
     as_of: str | None = None,
+    as_of_pass: int | None = None,
+    prices_of: str | None = None,
     corrections: bool = False,
     **who: Any,
 ) -> int:
     """Prints the lines of the period, or what changed of them. Raises ReconcilerError."""
     settings = load(flags)
     set_up_logging(settings.log_level, settings.log_format)
+    now = datetime.now(UTC)
     question = Question(
         period=_period(month, start, end),
         time_zone=settings.time_zone,
-        as_of=given_time("--as-of", as_of, datetime.now(UTC)),
+        as_of=given_time("--as-of", as_of, now),
+        as_of_pass=as_of_pass,
+        prices_of=None if prices_of is None else given_day_or_time("--prices-of", prices_of, now),
         **who,
     )
-    if corrections and question.as_of is None:
+    if as_of is not None and as_of_pass is not None:
+        raise UsageError("--as-of and --as-of-pass both say what counts; give one")
+    if prices_of is not None and not question.prices:
+        raise UsageError("--prices-of is about amounts; give --prices as well")
+    if corrections and as_of is None and as_of_pass is None:
         raise UsageError("--corrections tells what came after a time; give --as-of TIME as well")
     with open_database(settings) as database:
         if corrections:
-            _print_corrections(question, ledger_corrections(database, question), output)
+            _print_corrections(ledger_corrections(database, question), output)
             return 0
         found = ledger_usage(database, question)
     if output == "json":
@@ -61,14 +69,13 @@ def usage(
     return 0
 
 
-def _print_corrections(question: Question, found: Sequence[Correction], output: str) -> None:
-    as_of = question.as_of or datetime.now(UTC)
+def _print_corrections(found: Corrections, output: str) -> None:
     if output == "json":
-        print_bytes([corrections_json(found, question.period, question.time_zone, as_of), b"\n"])
+        print_bytes([corrections_json(found), b"\n"])
     elif output == "csv":
-        print_lines(table_csv(found, Correction))
+        print_lines(table_csv(found.lines, Correction))
     else:
-        print_lines(corrections_text(found, as_of))
+        print_lines(corrections_text(found))
 
 
 def _period(month: str | None, start: str | None, end: str | None) -> Period:

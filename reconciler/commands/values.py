@@ -39,6 +39,13 @@ def given_day(flag: str, text: str) -> date:
     raise UsageError(f"{flag} {quoted(text)}: expected a day like 2026-10-01")
 
 
+def given_day_or_time(flag: str, text: str, now: datetime) -> date | datetime:
+    """A day of the command line, or a time: RFC 3339, or `now`. Raises UsageError."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        return given_day(flag, text)
+    return given_time(flag, text, now, "a day like 2026-10-01, RFC 3339, or `now`") or now
+
+
 def _check_year(flag: str, text: str, year: int) -> None:
     if not FIRST_YEAR <= year <= LAST_YEAR:
         raise UsageError(f"{flag} {quoted(text)}: expected a year from {FIRST_YEAR} to {LAST_YEAR}")

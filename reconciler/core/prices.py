@@ -2,14 +2,23 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 
 Value: TypeAlias = Decimal | bool | str | None
 """Of one column."""
+
+COLUMNS: Final = {
+    "tenant_monthly_fee_chf": (10, 2),
+    "tenant_setup_fee_chf": (10, 2),
+    "threema_message_chf": (10, 5),
+    "vat_rate_chli": (5, 2),
+    "daily_price_chf": (10, 5),
+}
+"""Digits of each price, and how many of them are decimals."""
 
 
 class SkillPrice(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -27,6 +36,8 @@ class Prices(Struct, frozen=True, kw_only=True, rename="camel"):
     threema_message_chf: Decimal
     vat_rate_chli: Decimal
     """In percent."""
+    day: date
+    """On which they are valid."""
     skills: Sequence[SkillPrice]
     """By skill."""
     unpriced: Sequence[str]
@@ -47,6 +58,33 @@ class Posture(Struct, frozen=True, kw_only=True, rename="camel"):
     """False: there is no row yet, and these are the defaults."""
 
 
+class PriceChange(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a price was set to, as the database recorded it."""
+
+    id: int
+    """Its position among the passes."""
+    column: str
+    skill_id: str | None
+    """Of daily_price_chf; None: the platform's."""
+    previous: Decimal | None
+    """What was on record for the first of its days; None: no price."""
+    value: Decimal | None
+    """None: no price from then on."""
+    valid_from: date | None
+    """None: for all days before, too."""
+    recorded_at: datetime
+    recorded_by: str | None
+    """None: that was not said."""
+    database_user: str
+
+
+class Validity(Struct, frozen=True, kw_only=True, rename={"start": "from", "end": "to"}):
+    """The days that a price is valid on, half-open; None: without a beginning or an end."""
+
+    start: date | None
+    end: date | None
+
+
 class Decision(Struct, frozen=True, kw_only=True, rename="camel"):
     """What somebody changed, as it is on record."""
 
@@ -61,18 +99,20 @@ class Decision(Struct, frozen=True, kw_only=True, rename="camel"):
     """By column, those that changed; None: there was no row."""
     after: Mapping[str, Value] | None
     """None: there is no row any more."""
+    validity: Mapping[str, Validity] = {}
+    """Of prices, by column."""
+    closed_months: Sequence[str] = ()
+    """That have days at a new price, like 2026-10; their figures change by it."""
 
 
-def exact(text: str, digits: int | None, scale: int | None) -> Decimal:
-    """A number as it is written, if a NUMERIC(digits, scale) holds it as it is; None: any.
+def exact(text: str, digits: int, scale: int) -> Decimal:
+    """A number as it is written, if a NUMERIC(digits, scale) holds it as it is.
 
     Raises ValueError, with the reason.
     """
     if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) is None:
         raise ValueError("expected a number like 49 or 0.005, with a point and not negative")
     number = Decimal(text)
-    if scale is None or digits is None:
-        return number
     _, _, fraction = text.partition(".")
     if len(fraction.rstrip("0")) > scale:
         raise ValueError(
@@ -81,4 +121,4 @@ def exact(text: str, digits: int | None, scale: int | None) -> Decimal:
     if number >= 10 ** (digits - scale):
         raise ValueError(f"it has more than the {digits - scale} digits before the point that are kept")
     # Any number of trailing zeros says the same; this is how the column writes it.
-    return Decimal(f"{text.partition('.')[0]}.{fraction[:scale]:0<{scale}}" if scale else text)
+    return Decimal(f"{text.partition('.')[0]}.{fraction[:scale]:0<{scale}}")

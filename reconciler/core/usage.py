@@ -1,10 +1,11 @@
 """What the events add up to, as values: lines, totals, and how two reckonings of them differ."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from itertools import groupby
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -25,8 +26,8 @@ class Period(Struct, frozen=True):
 class Item(StrEnum):
     """What a line is for; in the order in which the lines of one lifecycle are listed."""
 
-    SET_UP_FEE = "set-up-fee"
-    MONTHLY_FEE = "monthly-fee"
+    SET_UP_FEE = "setup_fee"
+    MONTHLY_FEE = "monthly_fee"
     SKILL = "skill"
 
 
@@ -54,10 +55,15 @@ class Line(Struct, frozen=True, kw_only=True, rename="camel"):
     most_amount_chf: Decimal | None = None
     priced: bool = True
     """False: the skill has no price, and counts with 0."""
+    period_start: date
+    period_end: date
+    """Its days, half-open: with one price and one rate of VAT, where prices were asked for."""
+    vat_rate_chli: Decimal | None = None
+    """In percent."""
 
 
 class Total(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What the lines of one organisation in one month come to."""
+    """What the lines of one organisation in one month come to, at one rate of VAT."""
 
     month: str
     zitadel_org_id: str
@@ -75,6 +81,10 @@ class Usage(Struct, frozen=True, kw_only=True):
     time_zone: str
     as_of: datetime | None
     """None: as it stands."""
+    as_of_pass: int
+    """The position: the last pass or price change that counts."""
+    prices_of: date | None = None
+    """The day whose prices all days cost; None: each day its own."""
     last_pass: int
     """The last pass that counts."""
     until: datetime
@@ -82,7 +92,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     lines: Sequence[Line]
     """By month, organisation, tenant, lifecycle, item and skill."""
     totals: Sequence[Total] = ()
-    """By month and organisation; empty where no prices were asked for."""
+    """By month, organisation and rate; empty where no prices were asked for."""
 
     @property
     def unpriced(self) -> Sequence[str]:
@@ -105,21 +115,69 @@ class Correction(Struct, frozen=True, kw_only=True, rename="camel"):
     amount_now_chf: Decimal | None
 
 
-def in_order(line: Line) -> tuple[str, str, str, int, int, str]:
+class Corrections(Struct, frozen=True, kw_only=True):
+    """What was written after a position made of the lines of a period."""
+
+    period: Period
+    time_zone: str
+    as_of: datetime | None
+    as_of_pass: int
+    """The position: the last pass or price change that counted before."""
+    now_pass: int
+    """The last one that counts now."""
+    lines: Sequence[Correction]
+
+    @property
+    def net_difference_chf(self) -> Decimal | None:
+        """Without VAT; None: amounts were not asked for."""
+        total = Decimal("0.00")
+        for one in self.lines:
+            if one.amount_before_chf is None or one.amount_now_chf is None:
+                return None
+            total += one.amount_now_chf - one.amount_before_chf
+        return total
+
+
+_Key: TypeAlias = tuple[str, str, str, int, int, str]
+
+
+def in_order(line: Line) -> tuple[_Key, date]:
     """A key to sort lines by."""
+    return _subject(line), line.period_start
+
+
+def _subject(line: Line) -> _Key:
     item = list(Item).index(line.item)
     who = line.month, line.zitadel_org_id, line.tenant_name, line.lifecycle_id
     return *who, item, line.skill_id or ""
 
 
+def totals(lines: Sequence[Line]) -> Iterator[Total]:
+    """What each organisation's lines of a month come to at each rate; VAT is rounded half-up to 0.01."""
+    nets: dict[tuple[str, str, Decimal], Decimal] = {}
+    for line in lines:
+        if line.amount_chf is not None and line.vat_rate_chli is not None:
+            key = line.month, line.zitadel_org_id, line.vat_rate_chli
+            nets[key] = nets.get(key, Decimal("0.00")) + line.amount_chf
+    for (month, org, rate), net in sorted(nets.items()):
+        vat = (net * rate / 100).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        yield Total(
+            month=month,
+            zitadel_org_id=org,
+            net_chf=net,
+            vat_rate_chli=rate,
+            vat_chf=vat,
+            gross_chf=net + vat,
+        )
+
+
 def differences(before: Sequence[Line], now: Sequence[Line]) -> Iterator[Correction]:
-    """What the second reckoning has otherwise than the first, in the order of the lines."""
-    first = {in_order(line): line for line in before}
-    second = {in_order(line): line for line in now}
+    """Where the second reckoning has other days or amounts than the first, in the order of the lines."""
+    first, second = _by_subject(before), _by_subject(now)
     for key in sorted({*first, *second}):
-        old, new = first.get(key), second.get(key)
-        some = new or old
-        if some is None or (old and new and old.days == new.days):
+        some, old_days, old_chf = first.get(key) or (second[key][0], 0, None)
+        _, new_days, new_chf = second.get(key) or (some, 0, None)
+        if (old_days, old_chf or 0) == (new_days, new_chf or 0):
             continue
         nothing = None if some.amount_chf is None else Decimal("0.00")
         yield Correction(
@@ -129,15 +187,28 @@ def differences(before: Sequence[Line], now: Sequence[Line]) -> Iterator[Correct
             lifecycle_id=some.lifecycle_id,
             item=some.item,
             skill_id=some.skill_id,
-            days_before=old.days if old else 0,
-            days_now=new.days if new else 0,
-            amount_before_chf=old.amount_chf if old else nothing,
-            amount_now_chf=new.amount_chf if new else nothing,
+            days_before=old_days,
+            days_now=new_days,
+            amount_before_chf=nothing if old_chf is None else old_chf,
+            amount_now_chf=nothing if new_chf is None else new_chf,
         )
 
 
-def by_org(usage: Usage) -> Iterator[tuple[str, str, Sequence[Line], Total | None]]:
-    """Each month and organisation, with its lines and what they come to."""
-    totals = {(total.month, total.zitadel_org_id): total for total in usage.totals}
+def _by_subject(lines: Sequence[Line]) -> Mapping[_Key, tuple[Line, int, Decimal | None]]:
+    """One line of each, the days of all of them, and their amounts."""
+    found: dict[_Key, tuple[Line, int, Decimal | None]] = {}
+    for line in lines:
+        first, days, amount = found.get(_subject(line), (line, 0, None))
+        if line.amount_chf is not None:
+            amount = (amount or Decimal("0.00")) + line.amount_chf
+        found[_subject(line)] = first, days + line.days, amount
+    return found
+
+
+def by_org(usage: Usage) -> Iterator[tuple[str, str, Sequence[Line], Sequence[Total]]]:
+    """Each month and organisation, with its lines and what they come to, by rate of VAT."""
+    totals: dict[tuple[str, str], list[Total]] = {}
+    for total in usage.totals:
+        totals.setdefault((total.month, total.zitadel_org_id), []).append(total)
     for (month, org), lines in groupby(usage.lines, lambda line: (line.month, line.zitadel_org_id)):
-        yield month, org, list(lines), totals.get((month, org))
+        yield month, org, list(lines), totals.get((month, org), ())

@@ -1,9 +1,7 @@
-"""Reads what the events add up to. The reckoning itself is SQL: `schema/40-usage.sql`."""
+"""Reads what the events add up to. The reckoning is SQL: `schema/40-days.sql`, `schema/41-usage.sql`."""
 
-import logging
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct
@@ -12,28 +10,13 @@ from msgspec.structs import replace
 from reconciler.core.history import Span
 from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
-from reconciler.core.usage import Correction, Item, Line, Period, Total, Usage, differences, in_order
+from reconciler.core.usage import Corrections, Item, Line, Period, Usage, differences, in_order, totals
 from reconciler.errors import LedgerError, UsageError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database, Transaction
+from reconciler.ledger.queries import load
 
-log = logging.getLogger(__name__)
-
-_LINES: Final = """
-SELECT to_char(u.month, 'YYYY-MM'), u.zitadel_org_id, u.tenant_name, u.lifecycle_id, u.item, u.skill_id,
-       u.days, u.least_days, u.most_days, u.month_days,
-       u.price_chf, u.amount_chf, u.least_amount_chf, u.most_amount_chf, u.priced
-FROM billing_usage(%s, %s, %s, %s, %s) AS u
-WHERE (%s::text IS NULL OR u.zitadel_org_id = %s)
-  AND (%s::text IS NULL OR u.lifecycle_id IN (
-      SELECT l.id FROM tenant_billing_lifecycle l WHERE l.tenant_name = %s OR l.tenant_uid = %s))
-"""
-
-_VAT: Final = """
-SELECT v.vat_rate_chli, v.vat_chf, v.gross_chf
-FROM unnest(%s::numeric[]) WITH ORDINALITY AS net (chf, place)
-CROSS JOIN LATERAL billing_vat(net.chf) AS v ORDER BY net.place
-"""
+_SQL: Final = load("usage_reader")
 
 
 class Question(Struct, frozen=True, kw_only=True):
@@ -43,14 +26,18 @@ class Question(Struct, frozen=True, kw_only=True):
     time_zone: str = "Europe/Zurich"
     """Whose calendar days are billed."""
     as_of: datetime | None = None
-    """Leaves out what later passes wrote; None: nothing."""
+    """Leaves out what was written later, prices too; None: nothing."""
+    as_of_pass: int | None = None
+    """The same by position: the number of the last pass or price change that counts."""
     org: str | None = None
     tenant: str | None = None
     """By name or uid."""
     bounds: bool = False
     """Also the least and the most days that the intervals of the rows allow."""
     prices: bool = False
-    """Also amounts, at the prices of today."""
+    """Also amounts, each day at the prices that are valid on it."""
+    prices_of: date | datetime | None = None
+    """Instead at the prices of the day of this: what the days would have cost."""
 
 
 def usage(database: Database, question: Question) -> Usage:
@@ -63,17 +50,24 @@ def usage(database: Database, question: Question) -> Usage:
 def day(transaction: Transaction, date: date, time_zone: str) -> Span:
     """A calendar day, of 23, 24 or 25 hours. Raises UsageError for a zone that nobody knows."""
     _check_time_zone(transaction, time_zone)
-    ends = "SELECT billing_midnight(%s, %s), billing_midnight(%s, %s)"
-    return Span(*transaction.rows(ends, date, time_zone, date + timedelta(days=1), time_zone)[0])
+    following = date + timedelta(days=1)
+    return Span(*transaction.rows(_SQL["day"], date, time_zone, following, time_zone)[0])
 
 
-def corrections(database: Database, question: Question) -> Sequence[Correction]:
-    """What passes later than its `as_of` made of it. Raises as `usage` does."""
+def corrections(database: Database, question: Question) -> Corrections:
+    """What was written later than its `as_of` made of it. Raises as `usage` does."""
     question = _settled(database, question)
     with database.transaction(read_only=True) as transaction:
         before = _usage(transaction, database, question)
-        now = _usage(transaction, database, replace(question, as_of=None))
-    return list(differences(before.lines, now.lines))
+        now = _usage(transaction, database, replace(question, as_of=None, as_of_pass=None))
+    return Corrections(
+        period=question.period,
+        time_zone=question.time_zone,
+        as_of=question.as_of,
+        as_of_pass=before.as_of_pass,
+        now_pass=now.as_of_pass,
+        lines=list(differences(before.lines, now.lines)),
+    )
 
 
 def _settled(database: Database, question: Question) -> Question:
@@ -81,8 +75,9 @@ def _settled(database: Database, question: Question) -> Question:
     if question.as_of is None:
         return question
     with database.transaction(read_only=True) as transaction:
-        # A pass in hand has its time already, and its rows cannot be seen yet.
-        transaction.lock(lambda: log.warning("a pass is being written; waiting for it"))
+        schema.check_current(transaction, database)
+        # What is being written has its time already, and cannot be seen yet.
+        transaction.rows(_SQL["wait"])
         now = transaction.value("SELECT clock_timestamp()")
     if question.as_of > now + CLOCK_TOLERANCE:
         raise UsageError(
@@ -94,26 +89,45 @@ def _settled(database: Database, question: Question) -> Question:
 
 def _usage(transaction: Transaction, database: Database, question: Question) -> Usage:
     _check(transaction, database, question)
-    period, as_of = question.period, question.as_of
-    last = transaction.rows("SELECT pass_id, observed_at FROM billing_last_pass(%s)", as_of)
-    if not last:
-        then = "" if as_of is None else f" that was written by {stamp(as_of)}"
-        raise LedgerError(f"{database} holds no pass{then}: nobody looked, and nothing can be counted")
+    period, as_of, prices_of = question.period, question.as_of, question.prices_of
+    if isinstance(prices_of, datetime):
+        prices_of = transaction.value(_SQL["day_of"], prices_of, question.time_zone)
+    position = _position(transaction, database, question)
+    ((last_pass, until),) = transaction.rows(_SQL["last_look"], position)
     rows = transaction.rows(
-        _LINES,
-        *(period.start, period.end, question.time_zone, as_of, question.bounds),
-        *(question.org, question.org, question.tenant, question.tenant, question.tenant),
+        _SQL["lines"],
+        *(period.start, period.end, question.time_zone, position, question.org),
+        *(question.bounds, prices_of, question.prices),
+        *(question.tenant, question.tenant, question.tenant),
     )
     lines = sorted((_line(row, prices=question.prices) for row in rows), key=in_order)
     return Usage(
         period=period,
         time_zone=question.time_zone,
         as_of=as_of,
-        last_pass=last[0][0],
-        until=last[0][1],
+        as_of_pass=position,
+        prices_of=prices_of,
+        last_pass=last_pass,
+        until=until,
         lines=lines,
-        totals=_totals(transaction, lines) if question.prices else (),
+        totals=list(totals(lines)),
     )
+
+
+def _position(transaction: Transaction, database: Database, question: Question) -> int:
+    """The last pass or price change that counts."""
+    last = transaction.value(_SQL["position"], question.as_of)
+    position = last if question.as_of_pass is None else question.as_of_pass
+    if last is None or not transaction.rows(_SQL["last_look"], position):
+        then = ""
+        if question.as_of is not None:
+            then = f" that was written by {stamp(question.as_of)}"
+        elif question.as_of_pass is not None:
+            then = f" up to {question.as_of_pass}"
+        raise LedgerError(f"{database} holds no pass{then}: nobody looked, and nothing can be counted")
+    if position > last:
+        raise UsageError(f"as of pass {position}: the last one is {last}")
+    return int(position)
 
 
 def _check(transaction: Transaction, database: Database, question: Question) -> None:
@@ -122,24 +136,22 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
     if period.end <= period.start:
         raise UsageError(f"from {period.start} to {period.end}: expected a later day to end before")
     _check_time_zone(transaction, question.time_zone)
-    for what, value, known in (
-        ("org", question.org, "zitadel_org_id = %s"),
-        ("tenant", question.tenant, "%s IN (tenant_name, tenant_uid)"),
-    ):
-        ask = f"SELECT FROM tenant_billing_lifecycle WHERE {known} LIMIT 1"
-        if value is not None and not transaction.rows(ask, value):
-            raise UsageError(f"the ledger knows no {what} {quoted(value)}")
+    if question.org is not None and not transaction.rows(_SQL["org"], question.org):
+        raise UsageError(f"the ledger knows no org {quoted(question.org)}")
+    if question.tenant is not None and not transaction.rows(_SQL["tenant"], question.tenant):
+        raise UsageError(f"the ledger knows no tenant {quoted(question.tenant)}")
 
 
 def _check_time_zone(transaction: Transaction, time_zone: str) -> None:
-    if not transaction.rows("SELECT FROM pg_timezone_names WHERE name = %s", time_zone):
+    if not transaction.rows(_SQL["zone"], time_zone):
         raise UsageError(
             f"the database knows no time zone {quoted(time_zone)}; expected one like Europe/Zurich"
         )
 
 
 def _line(row: Sequence[Any], *, prices: bool) -> Line:
-    *who, item, skill, days, least, most, month_days, price, amount, lowest, highest, priced = row
+    *who, item, skill, days, least, most, month_days = row[:10]
+    price, amount, lowest, highest, priced, start, end, vat_rate = row[10:]
     month, org, tenant, lifecycle_id = who
     line = Line(
         month=month,
@@ -152,6 +164,8 @@ def _line(row: Sequence[Any], *, prices: bool) -> Line:
         least_days=least,
         most_days=most,
         month_days=month_days,
+        period_start=start,
+        period_end=end,
     )
     if not prices:
         return line
@@ -162,23 +176,5 @@ def _line(row: Sequence[Any], *, prices: bool) -> Line:
         least_amount_chf=lowest,
         most_amount_chf=highest,
         priced=priced,
+        vat_rate_chli=vat_rate,
     )
-
-
-def _totals(transaction: Transaction, lines: Sequence[Line]) -> Sequence[Total]:
-    nets: dict[tuple[str, str], Decimal] = {}
-    for line in lines:
-        key = line.month, line.zitadel_org_id
-        nets[key] = nets.get(key, Decimal("0.00")) + (line.amount_chf or 0)
-    vat = transaction.rows(_VAT, list(nets.values()))
-    return [
-        Total(
-            month=month,
-            zitadel_org_id=org,
-            net_chf=net,
-            vat_rate_chli=rate,
-            vat_chf=added,
-            gross_chf=gross,
-        )
-        for ((month, org), net), (rate, added, gross) in zip(nets.items(), vat, strict=True)
-    ]

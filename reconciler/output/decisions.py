@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from reconciler.core.prices import Decision, Posture, Prices, Value
+from reconciler.core.prices import Decision, Posture, PriceChange, Prices, Validity, Value
 from reconciler.core.text import clean, columns, counted, stamp
 from reconciler.output.plan_json import to_json
 
@@ -23,6 +23,10 @@ class _Changed(Struct):
 class _Shown(Struct):
     org: Posture
     decision: Decision | None
+
+
+class _History(Struct):
+    changes: Sequence[PriceChange]
 
 
 class _Listed(Struct):
@@ -62,6 +66,26 @@ def prices_text(prices: Prices) -> Iterator[str]:
         yield f"without a price: {', '.join(map(clean, prices.unpriced))}"
 
 
+def price_history_json(changes: Sequence[PriceChange]) -> bytes:
+    """One object with a list; amounts are strings, as they are exact."""
+    return to_json(_History(changes))
+
+
+def price_history_text(changes: Sequence[PriceChange]) -> Iterator[str]:
+    """A line a change, oldest first."""
+    rows = []
+    for one in changes:
+        unit = _unit(one.column)
+        before, after = ("none" if x is None else f"{x}{unit}" for x in (one.previous, one.value))
+        since = f"from {one.valid_from}" if one.valid_from else "for all days before, too"
+        by = f"by {clean(one.recorded_by)} " if one.recorded_by is not None else ""
+        name = one.column if one.skill_id is None else clean(one.skill_id)
+        user = f"{by}(database user {clean(one.database_user)})"
+        rows.append((stamp(one.recorded_at), name, f"{before} → {after}", since, user))
+    yield from columns(rows)
+    yield counted(len(changes), "change")
+
+
 def decision_text(decision: Decision | None) -> Iterator[str]:
     """Before and after, and who is on record for it."""
     if decision is None:
@@ -73,12 +97,23 @@ def decision_text(decision: Decision | None) -> Iterator[str]:
     changes = []
     for column in {**before, **after}:
         unit = _unit(column)
-        changes.append((column, f"{_value(before, column)}{unit} → {_value(after, column)}{unit}"))
+        days = _days(decision.validity.get(column))
+        changes.append((column, f"{_value(before, column)}{unit} → {_value(after, column)}{unit}{days}"))
     yield from columns(changes, indent="  ")
+    if decision.closed_months:
+        yield f"closed months with days at the new price: {', '.join(decision.closed_months)}"
+        yield "what changes in them: reconciler usage --month MONTH --corrections --since-close"
     yield (
         f"on record: decision {decision.id} of {stamp(decision.decided_at)} "
         f"by {clean(decision.decided_by)} (database user {clean(decision.database_user)})"
     )
+
+
+def _days(validity: Validity | None) -> str:
+    if validity is None:
+        return ""
+    start = f", from {validity.start}" if validity.start else ", for all days before, too"
+    return f"{start} until {validity.end}, when another one follows" if validity.end else start
 
 
 def _unit(column: str) -> str:

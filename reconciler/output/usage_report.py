@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from reconciler.core.text import clean, columns, counted, escaped, stamp
-from reconciler.core.usage import Correction, Item, Line, Period, Total, Usage, by_org
+from reconciler.core.usage import Correction, Corrections, Item, Line, Period, Total, Usage, by_org
 from reconciler.output.plan_json import to_json
 
 _FEES: Final = {Item.SET_UP_FEE: "set-up fee", Item.MONTHLY_FEE: "monthly fee"}
@@ -23,6 +23,9 @@ _NAMES: Final = {
     "end": "to",
     "time_zone": "timeZone",
     "as_of": "asOf",
+    "as_of_pass": "asOfPass",
+    "prices_of": "pricesOf",
+    "now_pass": "nowPass",
     "last_pass": "lastPass",
 }
 
@@ -32,9 +35,11 @@ class _Asked(Struct, kw_only=True, rename=_NAMES):
     end: date
     time_zone: str
     as_of: datetime | None
+    as_of_pass: int
 
 
 class _Usage(_Asked, kw_only=True, rename=_NAMES):
+    prices_of: date | None
     last_pass: int
     until: datetime
     lines: Sequence[Line]
@@ -43,6 +48,7 @@ class _Usage(_Asked, kw_only=True, rename=_NAMES):
 
 
 class _Corrections(_Asked, kw_only=True, rename=_NAMES):
+    now_pass: int
     corrections: Sequence[Correction]
 
 
@@ -54,6 +60,8 @@ def usage_json(usage: Usage) -> bytes:
             end=usage.period.end,
             time_zone=usage.time_zone,
             as_of=usage.as_of,
+            as_of_pass=usage.as_of_pass,
+            prices_of=usage.prices_of,
             last_pass=usage.last_pass,
             until=usage.until,
             lines=usage.lines,
@@ -63,13 +71,17 @@ def usage_json(usage: Usage) -> bytes:
     )
 
 
-def corrections_json(
-    found: Sequence[Correction], period: Period, time_zone: str, as_of: datetime
-) -> bytes:
+def corrections_json(found: Corrections) -> bytes:
     """One object, on one line."""
     return to_json(
         _Corrections(
-            start=period.start, end=period.end, time_zone=time_zone, as_of=as_of, corrections=found
+            start=found.period.start,
+            end=found.period.end,
+            time_zone=found.time_zone,
+            as_of=found.as_of,
+            as_of_pass=found.as_of_pass,
+            now_pass=found.now_pass,
+            corrections=found.lines,
         )
     )
 
@@ -104,11 +116,13 @@ def usage_text(usage: Usage) -> Iterator[str]:
     period = f"{usage.period.start} to {usage.period.end}, days of {clean(usage.time_zone)}"
     as_of = f", as of {stamp(usage.as_of)}" if usage.as_of else ""
     yield f"Usage from {period}{as_of}; the last pass, {usage.last_pass}, looked at {stamp(usage.until)}"
-    for month, org, lines, total in by_org(usage):
+    if usage.prices_of is not None:
+        yield f"At the prices of {usage.prices_of} instead of those of each day"
+    for month, org, lines, totals in by_org(usage):
         yield ""
         yield f"{month}  {clean(org)}"
-        yield from _table([_columns(line) for line in lines])
-        if total is not None:
+        yield from _table([_columns(line, usage.period) for line in lines])
+        for total in totals:
             yield (
                 f"  net {total.net_chf}, VAT of {total.vat_rate_chli} % {total.vat_chf}, "
                 f"gross {total.gross_chf} CHF"
@@ -122,9 +136,10 @@ def usage_text(usage: Usage) -> Iterator[str]:
         yield "A preview: nothing is invoiced or stored"
 
 
-def corrections_text(found: Sequence[Correction], as_of: datetime) -> Iterator[str]:
+def corrections_text(found: Corrections) -> Iterator[str]:
     """The lines, without their ends."""
-    yield f"What passes changed that were written after {stamp(as_of)}"
+    since = f"pass {found.as_of_pass}" if found.as_of is None else stamp(found.as_of)
+    yield f"What was written after {since} changed"
     yield from _table(
         [
             _Columns(
@@ -134,11 +149,13 @@ def corrections_text(found: Sequence[Correction], as_of: datetime) -> Iterator[s
                 "",
                 _change(one.amount_before_chf, one.amount_now_chf),
             )
-            for one in found
+            for one in found.lines
         ]
     )
-    if not found:
+    if not found.lines:
         yield "Nothing"
+    elif found.net_difference_chf is not None:
+        yield f"  net {found.net_difference_chf:+} CHF"
 
 
 @dataclass(frozen=True)
@@ -150,7 +167,7 @@ class _Columns:
     amount: str
 
 
-def _columns(line: Line) -> _Columns:
+def _columns(line: Line, asked: Period) -> _Columns:
     days = {
         Item.SET_UP_FEE: "",
         Item.MONTHLY_FEE: f"{line.days} of {line.month_days} days",
@@ -164,11 +181,20 @@ def _columns(line: Line) -> _Columns:
         bounds += f" ({line.least_amount_chf} to {line.most_amount_chf})"
     return _Columns(
         f"{clean(line.tenant_name)}  #{line.lifecycle_id}",
-        _what(line.item, line.skill_id),
+        _what(line.item, line.skill_id) + _part(line, asked),
         days[line.item],
         bounds,
         amount,
     )
+
+
+def _part(line: Line, asked: Period) -> str:
+    """The days of a line, where a change of price or VAT divides its month."""
+    month = Period.month(line.period_start.year, line.period_start.month)
+    whole = max(month.start, asked.start), min(month.end, asked.end)
+    if (line.period_start, line.period_end) == whole:
+        return ""
+    return f", {line.period_start} to {line.period_end}"
 
 
 def _what(item: Item, skill: str | None) -> str:

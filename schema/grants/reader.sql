@@ -2,5 +2,6 @@
 GRANT SELECT ON
     reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
     reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events,
-    platform_pricing, skill_pricing, org_billing_config, reconciler_decisions
+    platform_pricing, skill_pricing, reconciler_price_history, reconciler_closes, reconciler_close_totals,
+    org_billing_config, reconciler_decisions
 TO {role};

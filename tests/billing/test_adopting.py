@@ -111,7 +111,8 @@ def test_adopted_rows_that_break_a_rule_are_kept_with_a_warning(database: str) -
             """
         )
         warnings = "\n".join(apply(connection))
-        assert "platform_pricing.threema_message_chf stays numeric" in warnings
+        assert "platform_pricing_threema_message_fits" in warnings
+        assert "tenant_monthly_fee_chf of the platform is -5, which is no price" in warnings
         assert "org_billing_config.pay_by_invoice stays as it is" in warnings
         assert "platform_pricing_monthly_fee_not_negative" in warnings
         pricing = connection.execute("SELECT * FROM platform_pricing").fetchall()

@@ -166,8 +166,6 @@ def test_an_issued_invoice_is_never_deleted(ledger: Connection) -> None:
         ledger.execute("TRUNCATE invoices CASCADE")
     with refused(by="invoice_lines_not_truncated"):
         ledger.execute("TRUNCATE invoice_lines")
-    with refused(by="invoice_lines_not_truncated"):
-        ledger.execute("TRUNCATE tenant_billing_lifecycle CASCADE")
     assert one(ledger, "SELECT count(*) FROM invoices") == 4
 
 

@@ -186,7 +186,7 @@ def test_a_moved_tenant_is_billed_no_second_set_up_fee(command: Command, run: An
     move(3, "bea", *AFTER)
     run(5, *AFTER)
     lines = json.loads(command("usage", "--month", "2026-12", "--tenant", "bea", "--output", "json").out)
-    assert [(line["zitadelOrgId"], line["item"]) for line in lines["lines"]] == [("org-1", "set-up-fee")]
+    assert [(line["zitadelOrgId"], line["item"]) for line in lines["lines"]] == [("org-1", "setup_fee")]
 
 
 @pytest.mark.usefixtures("relabelled")

@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -26,7 +28,9 @@ def test_prices_are_zero_until_somebody_sets_them(
     command: Command, ledger_url: str, tmp_path: Path
 ) -> None:
     apply(ledger_url, snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail")))
-    assert json.loads(command("pricing", "show", "--output", "json").out) == {
+    told = json.loads(command("pricing", "show", "--output", "json").out)
+    assert told.pop("day") == datetime.now(ZoneInfo("Europe/Zurich")).date().isoformat()
+    assert told == {
         "tenantMonthlyFeeChf": "0.00",
         "tenantSetupFeeChf": "0.00",
         "threemaMessageChf": "0.00000",
@@ -124,6 +128,87 @@ def test_what_is_on_record_stays(command: Command, ledger: Ledger) -> None:
     command("pricing", "skill", "set", "mail", "0.5")
     with pytest.raises(psycopg.errors.RestrictViolation):
         ledger.execute("UPDATE reconciler_decisions SET decided_by = 'nobody'")
+
+
+# From a day on ---------------------------------------------------------------------------------
+
+
+def test_a_price_is_set_from_a_day_on_and_shown_as_of_a_day(command: Command) -> None:
+    command("pricing", "set", "--tenant-monthly-fee-chf", "49")
+    told = decision(
+        command(
+            *("pricing", "set", "--tenant-monthly-fee-chf", "59", "--vat-rate-chli", "8.8"),
+            *("--from", "2097-01-01", "--output", "json"),
+        )
+    )
+    assert told["before"] == {"tenant_monthly_fee_chf": "49.00", "vat_rate_chli": "8.10"}
+    assert told["validity"] == {
+        "tenant_monthly_fee_chf": {"from": "2097-01-01", "to": None},
+        "vat_rate_chli": {"from": "2097-01-01", "to": None},
+    }
+
+    def shown(*at: str) -> tuple[str, str]:
+        prices = json.loads(command("pricing", "show", *at, "--output", "json").out)
+        return prices["tenantMonthlyFeeChf"], prices["vatRateChli"]
+
+    assert shown() == shown("--at", "now") == shown("--at", "2096-12-31") == ("49.00", "8.10")
+    assert shown("--at", "2097-01-01") == shown("--at", "2096-12-31T23:00:00Z") == ("59.00", "8.80")
+
+
+def test_a_skill_s_price_is_taken_away_from_a_day_on(command: Command, ledger: Ledger) -> None:
+    command("pricing", "skill", "set", "mail", "0.5")
+    ran = command("pricing", "skill", "remove", "mail", "--from", "2097-01-01")
+    assert "0.50000 → none, from 2097-01-01" in ran.out
+    assert ledger.execute("SELECT FROM skill_pricing").fetchall() == [()]
+    before, after = (
+        json.loads(command("pricing", "show", "--at", day, "--output", "json").out)["skills"]
+        for day in ("2096-12-31", "2097-01-01")
+    )
+    assert (len(before), len(after)) == (1, 0)
+
+
+def test_an_earlier_day_is_set_until_the_next_value_on_record(command: Command) -> None:
+    command("pricing", "skill", "set", "mail", "0.5", "--from", "2026-06-01")
+    ran = command("pricing", "skill", "set", "mail", "0.4", "--from", "2026-03-01")
+    assert "none → 0.40000, from 2026-03-01 until 2026-06-01, when another one follows" in ran.out
+    again = command("pricing", "skill", "set", "mail", "0.4", "--from", "2026-03-01")
+    assert "nothing was changed" in again.out
+
+
+def test_the_history_of_prices_is_printed(command: Command, ledger: Ledger) -> None:
+    ledger.execute("UPDATE platform_pricing SET tenant_monthly_fee_chf = 49")
+    command("pricing", "skill", "set", "mail", "0.5", "--by", "Anna")
+    command("pricing", "skill", "set", "wiki", "0.5", "--from", "2026-06-01", "--by", "Otto")
+    out = command("pricing", "history").out
+    assert "tenant_monthly_fee_chf  0.00 → 49.00    for all days before, too" in out
+    assert "(database user postgres)" in out
+    assert "by Otto (database user postgres)\n3 changes\n" in out
+    (change,) = json.loads(command("pricing", "history", "mail", "--output", "json").out)["changes"]
+    del change["id"], change["recordedAt"]
+    assert change == {
+        "column": "daily_price_chf",
+        "skillId": "mail",
+        "previous": None,
+        "value": "0.50000",
+        "validFrom": None,
+        "recordedBy": "Anna",
+        "databaseUser": "postgres",
+    }
+    assert "0 changes" in command("pricing", "history", "vat_rate_chli").out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("set", "--tenant-monthly-fee-chf", "49", "--from", "soon"),
+        ("set", "--tenant-monthly-fee-chf", "49", "--from", "0001-01-01"),
+        ("set", "--from", "2026-01-01"),
+        ("show", "--at", "2026-13-01"),
+    ],
+)
+def test_what_is_no_day_is_refused(command: Command, arguments: Sequence[str]) -> None:
+    ran = command("pricing", *arguments)
+    assert (ran.status, ran.out, len(ran.err.splitlines())) == (2, "", 1)
 
 
 # Organisations -----------------------------------------------------------------------------------

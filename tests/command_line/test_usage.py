@@ -66,10 +66,10 @@ def ten_days(run: Run) -> None:
 def test_it_tells_the_days_of_each_tenant_and_skill(usage: Callable[[str], Ran]) -> None:
     ran = usage("--month 2026-12 --output json")
     assert days(ran) == {
-        ("ada", "set-up-fee"): 1,
-        ("ada", "monthly-fee"): 10,
+        ("ada", "setup_fee"): 1,
+        ("ada", "monthly_fee"): 10,
         ("ada", "mail"): 10,
-        ("bea", "monthly-fee"): 5,
+        ("bea", "monthly_fee"): 5,
         ("bea", "mail"): 5,
         ("bea", "wiki"): 5,
     }
@@ -86,10 +86,10 @@ def test_amounts_are_exact_and_add_up(usage: Callable[[str], Ran], ledger: Ledge
     told = json.loads(usage("--month 2026-12 --prices --output json").out)
     amounts = [(line["item"], line["skillId"], line["amountChf"]) for line in told["lines"]]
     assert amounts == [
-        ("set-up-fee", None, "199.00"),
-        ("monthly-fee", None, "15.81"),  # 49 * 10 / 31
+        ("setup_fee", None, "199.00"),
+        ("monthly_fee", None, "15.81"),  # 49 * 10 / 31
         ("skill", "mail", "3.33"),
-        ("monthly-fee", None, "7.90"),
+        ("monthly_fee", None, "7.90"),
         ("skill", "mail", "1.67"),
         ("skill", "wiki", "0.00"),
     ]
@@ -124,8 +124,8 @@ def test_a_person_reads_the_same(usage: Callable[[str], Ran], ledger: Ledger) ->
 def test_csv_has_a_row_for_each_line(usage: Callable[[str], Ran]) -> None:
     rows = list(csv.DictReader(usage("--month 2026-12 --output csv").out.splitlines()))
     assert [(row["tenant_name"], row["item"], row["skill_id"], row["days"]) for row in rows[:3]] == [
-        ("ada", "set-up-fee", "", "1"),
-        ("ada", "monthly-fee", "", "10"),
+        ("ada", "setup_fee", "", "1"),
+        ("ada", "monthly_fee", "", "10"),
         ("ada", "skill", "mail", "10"),
     ]
     assert {row["amount_chf"] for row in rows} == {""}
@@ -150,7 +150,7 @@ def test_of_one_organisation_or_tenant_only(
 @pytest.mark.usefixtures("ten_days")
 def test_a_part_of_a_month_and_the_days_of_another_zone(usage: Callable[[str], Ran]) -> None:
     part = days(usage("--from 2026-12-03 --to 2026-12-07 --tenant bea --output json"))
-    assert part == {("bea", "monthly-fee"): 3, ("bea", "mail"): 3, ("bea", "wiki"): 3}
+    assert part == {("bea", "monthly_fee"): 3, ("bea", "mail"): 3, ("bea", "wiki"): 3}
     # In Tokyo the 1st is nine hours old at noon in Zurich, and the 11th has begun.
     there = days(usage("--month 2026-12 --tenant ada --time-zone Asia/Tokyo --output json"))
     assert there["ada", "mail"] == 11
@@ -161,7 +161,7 @@ def test_bounds_are_the_least_and_the_most_that_the_intervals_allow(usage: Calla
     lines = json.loads(usage("--month 2026-12 --tenant bea --bounds --output json").out)["lines"]
     # Suspended at some time between the passes of the 1st and the 5th.
     assert [(line["item"], line["leastDays"], line["days"], line["mostDays"]) for line in lines] == [
-        ("monthly-fee", 1, 5, 5),
+        ("monthly_fee", 1, 5, 5),
         ("skill", 0, 5, 5),
         ("skill", 0, 5, 5),
     ]
@@ -202,6 +202,91 @@ def test_as_of_a_time_later_passes_change_no_byte_and_are_told_as_corrections(
 
 
 @pytest.mark.usefixtures("ten_days")
+def test_a_month_with_two_prices_has_a_line_for_each(
+    command: Command, usage: Callable[[str], Ran], ledger: Ledger
+) -> None:
+    ledger.execute(PRICES)
+    command("pricing", "set", "--tenant-monthly-fee-chf", "62", "--from", "2026-12-05")
+    command("pricing", "set", "--vat-rate-chli", "10", "--from", "2026-12-09")
+    told = json.loads(usage("--month 2026-12 --tenant ada --prices --output json").out)
+    lines = [
+        (line["item"], line["days"], line["priceChf"], line["amountChf"], line["vatRateChli"])
+        for line in told["lines"]
+    ]
+    assert lines == [
+        ("setup_fee", 1, "199.00", "199.00", "8.10"),
+        ("monthly_fee", 4, "49.00", "6.32", "8.10"),
+        ("monthly_fee", 4, "62.00", "8.00", "8.10"),
+        ("monthly_fee", 2, "62.00", "4.00", "10.00"),
+        ("skill", 8, "0.33333", "2.67", "8.10"),
+        ("skill", 2, "0.33333", "0.67", "10.00"),
+    ]
+    assert [(one["vatRateChli"], one["netChf"], one["vatChf"]) for one in told["totals"]] == [
+        ("8.10", "215.99", "17.50"),
+        ("10.00", "4.67", "0.47"),
+    ]
+    out = usage("--month 2026-12 --tenant ada --prices").out
+    assert "monthly fee, 2026-12-05 to 2026-12-09" in out
+    assert "net 4.67, VAT of 10.00 % 0.47, gross 5.14 CHF" in out
+    whole = json.loads(usage("--month 2026-12 --tenant ada --output json").out)["lines"]
+    assert [(line["item"], line["days"]) for line in whole] == [
+        ("setup_fee", 1),
+        ("monthly_fee", 10),
+        ("skill", 10),
+    ]
+
+
+def test_a_price_of_today_changes_no_amount_of_a_day_before(
+    command: Command, usage: Callable[[str], Ran], ledger: Ledger, tmp_path: Path
+) -> None:
+    ada = tenant("ada", "mail", created="2026-01-10T12:00:00Z")
+    command("run", "--snapshot", snapshot(tmp_path, "20260201T120000Z", ada))
+    ledger.execute(PRICES)
+    january = "--month 2026-01 --prices --output csv"
+    before = usage(january).out
+    ledger.execute("UPDATE platform_pricing SET tenant_monthly_fee_chf = 59, vat_rate_chli = 10")
+    ledger.execute("UPDATE skill_pricing SET daily_price_chf = 0.5")
+    ledger.execute("DELETE FROM skill_pricing")
+    assert usage(january).out == before
+
+
+@pytest.mark.usefixtures("ten_days")
+def test_as_of_a_time_or_a_position_prices_are_those_of_then(
+    command: Command, usage: Callable[[str], Ran], ledger: Ledger
+) -> None:
+    ledger.execute(PRICES)
+    ((then, position),) = ledger.execute(
+        "SELECT clock_timestamp() AT TIME ZONE 'UTC', billing_position()"
+    ).fetchall()
+    asked = f"--month 2026-12 --prices --as-of {then.isoformat()}Z"
+    before = {form: usage(f"{asked} --output {form}").out for form in ("text", "json", "csv")}
+
+    command("pricing", "set", "--tenant-setup-fee-chf", "1", "--from", "2026-12-01")
+    ledger.execute("UPDATE skill_pricing SET daily_price_chf = 0.5")
+
+    assert {form: usage(f"{asked} --output {form}").out for form in before} == before
+    at_position = f"--month 2026-12 --prices --as-of-pass {position}"
+    assert usage(f"{at_position} --output csv").out == before["csv"]
+    told = json.loads(usage(f"{at_position} --corrections --output json").out)["corrections"]
+    fees = [(one["amountBeforeChf"], one["amountNowChf"]) for one in told if one["item"] == "setup_fee"]
+    assert fees == [("199.00", "1.00")]
+    assert "net " in usage(f"{asked} --corrections").out
+
+
+@pytest.mark.usefixtures("ten_days")
+def test_what_a_month_would_have_cost_at_the_prices_of_a_day(
+    command: Command, usage: Callable[[str], Ran], ledger: Ledger
+) -> None:
+    ledger.execute(PRICES)
+    command("pricing", "set", "--tenant-monthly-fee-chf", "62", "--from", "2027-01-01")
+    asked = "--month 2026-12 --tenant ada --prices --prices-of"
+    told = json.loads(usage(f"{asked} 2027-01-01 --output json").out)
+    assert told["pricesOf"] == "2027-01-01"
+    assert [one["amountChf"] for one in told["lines"]] == ["199.00", "20.00", "3.33"]
+    assert "At the prices of 2027-01-01" in usage(f"{asked} 2027-01-01T00:00:00Z").out
+
+
+@pytest.mark.usefixtures("ten_days")
 @pytest.mark.parametrize(
     ("flags", "status", "told"),
     [
@@ -218,6 +303,10 @@ def test_as_of_a_time_later_passes_change_no_byte_and_are_told_as_corrections(
         ("--month 2026-12 --as-of yesterday", 2, "RFC 3339"),
         ("--month 2026-12 --as-of 2999-01-01T00:00:00Z", 2, "lies ahead"),
         ("--month 2026-12 --as-of 2000-01-01T00:00:00Z", 1, "no pass"),
+        ("--month 2026-12 --as-of-pass 0", 1, "no pass up to 0"),
+        ("--month 2026-12 --as-of-pass 99", 2, "the last one is 3"),
+        ("--month 2026-12 --as-of-pass 1 --as-of now", 2, "give one"),
+        ("--month 2026-12 --prices-of now", 2, "--prices as well"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(

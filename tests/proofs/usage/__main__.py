@@ -54,9 +54,13 @@ def _compare(url: str, seed: int, wanted: int) -> int:
             print(f"\r{months} tenant-months", end="\r", file=sys.stderr)
     different = [one for one in found if one.differences]
     skill_days = sum(one.skill_days for one in found)
-    print(f"{months} tenant-months with {skill_days} skill-days; {len(different)} months differ")
+    changes = sum(one.price_changes for one in found)
+    print(
+        f"{months} tenant-months with {skill_days} skill-days, "
+        f"{changes} lines that begin with a change of price; {len(different)} months differ"
+    )
     for one in different[:SHOWN]:
-        print(f"seed {one.seed}, {one.start} to {one.end}, {one.zone}, as of {one.as_of}:")
+        print(f"seed {one.seed}, {one.asked}:")
         print(*one.differences[:SHOWN], sep="\n")
     return 1 if different else 0
 

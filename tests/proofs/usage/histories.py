@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import psycopg
 
-from tests.proofs.usage.reckoning import Deletion, Event, Life, Pass, Rows
+from tests.proofs.usage.reckoning import UNSET, Deletion, Event, Life, Pass, Price, Rows
 
 ZURICH = ZoneInfo("Europe/Zurich")
 SKILLS = ("mail", "wiki", "Ä'chat", "x" * 200)
@@ -42,15 +43,39 @@ class History:
             passes=self._passes,
             lives=self._lives,
             events=self._events,
-            prices={
-                skill: Decimal(chance.randrange(200_000)).scaleb(-5)
-                for skill in SKILLS
-                if chance.random() < 0.8
-            },
-            set_up_fee=Decimal(chance.randrange(20_000)).scaleb(-2),
-            monthly_fee=Decimal(chance.randrange(20_000)).scaleb(-2),
-            vat_rate=Decimal(chance.choice(["8.10", "7.70", "2.55", "0"])),
+            prices=list(self._prices()),
         )
+
+    def _prices(self) -> Iterator[Price]:
+        """Each set some times, from a day on or from ever; those of skills also taken away."""
+        chance = self.chance
+        numbers = {one.id for one in self._passes}
+        subjects = [
+            *((column, None) for column in UNSET),
+            *(("daily_price_chf", skill) for skill in SKILLS if chance.random() < 0.8),
+        ]
+        for column, skill in subjects:
+            for _ in range(chance.choice([0, 1, 2, 5, 12, 30])):
+                near = chance.choice(self._passes)
+                later = chance.choice([timedelta(0), MICROSECOND, timedelta(hours=1)])
+                number = next(one for one in count(near.id + 1) if one not in numbers)
+                numbers.add(number)
+                days = chance.randrange(-60, self._length.days + 60)
+                yield Price(
+                    id=number,
+                    column=column,
+                    skill=skill,
+                    value=self._value(column),
+                    valid_from=self.first + timedelta(days=days) if chance.random() < 0.8 else None,
+                    recorded_at=near.written_at + later,
+                )
+
+    def _value(self, column: str) -> Decimal | None:
+        if column == "vat_rate_chli":
+            return Decimal(self.chance.choice(["8.10", "7.70", "2.55", "0"]))
+        if column != "daily_price_chf":
+            return Decimal(self.chance.randrange(20_000)).scaleb(-2)
+        return None if self.chance.random() < 0.2 else Decimal(self.chance.randrange(200_000)).scaleb(-5)
 
     def _all_passes(self) -> Iterator[Pass]:
         at, number = self._start + timedelta(days=2), 0
@@ -59,7 +84,8 @@ class History:
             asked = at
             at += timedelta(seconds=self.chance.choice([0, 1, 90]))
             written = at + timedelta(seconds=self.chance.choice([1, 60, 86_400]))
-            yield Pass(id=number, asked_at=asked, observed_at=at, written_at=written)
+            # Between two passes there is room for what is numbered like them.
+            yield Pass(id=100 * number, asked_at=asked, observed_at=at, written_at=written)
             at += timedelta(hours=self.chance.choice([1, 6, 24, 24, 72, 24 * 20]))
             if self.chance.random() < 0.3:
                 at = max(self._midnight(at), at)
@@ -223,15 +249,7 @@ def put_in(connection: psycopg.Connection[Any], rows: Rows) -> None:
         _copy(connection, "reconciler_moves", _moves(rows))
         _copy(connection, "tenant_skill_events", _events(rows, of_skills=True))
         _copy(connection, "tenant_suspension_events", _events(rows, of_skills=False))
-        connection.execute(
-            "UPDATE platform_pricing SET tenant_setup_fee_chf = %s, tenant_monthly_fee_chf = %s,"
-            " vat_rate_chli = %s",
-            (rows.set_up_fee, rows.monthly_fee, rows.vat_rate),
-        )
-        for skill, price in rows.prices.items():
-            connection.execute(
-                "INSERT INTO skill_pricing (skill_id, daily_price_chf) VALUES (%s, %s)", (skill, price)
-            )
+        _copy(connection, "reconciler_price_history", _price_history(rows))
     connection.execute("ANALYZE tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events")
 
 
@@ -260,6 +278,22 @@ def _passes(rows: Rows) -> Sequence[Record]:
             **dict.fromkeys((*counts, "suspension_events_inserted"), 0),
         }
         for one in rows.passes
+    ]
+
+
+def _price_history(rows: Rows) -> Sequence[Record]:
+    return [
+        {
+            "id": one.id,
+            "column_name": one.column,
+            "skill_id": one.skill,
+            "value": one.value,
+            "valid_from": one.valid_from,
+            "is_planned": False,
+            "recorded_at": one.recorded_at,
+            "database_user": "random",
+        }
+        for one in rows.prices
     ]
 
 

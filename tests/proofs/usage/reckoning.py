@@ -5,14 +5,20 @@ because of what an interval next to it says.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import groupby
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 Bound = Literal["best", "least", "most"]
+COLUMNS = {
+    "setup_fee": "tenant_setup_fee_chf",
+    "monthly_fee": "tenant_monthly_fee_chf",
+    "skill": "daily_price_chf",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,75 +73,147 @@ class Life:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Price:
+    """What somebody set a price to; its number is one of those of the passes."""
+
+    id: int
+    column: str
+    skill: str | None
+    value: Decimal | None
+    """None: from then on it has no price."""
+    valid_from: date | None
+    """None: for all days before, too."""
+    recorded_at: datetime
+
+
+UNSET = {
+    "tenant_monthly_fee_chf": Decimal(0),
+    "tenant_setup_fee_chf": Decimal(0),
+    "vat_rate_chli": Decimal("8.10"),
+}
+"""What these are until somebody sets them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rows:
     """Everything that a ledger holds."""
 
     passes: Sequence[Pass]
     lives: Sequence[Life]
     events: Sequence[Event]
-    prices: dict[str, Decimal] = field(default_factory=dict)
-    set_up_fee: Decimal = Decimal(0)
-    monthly_fee: Decimal = Decimal(0)
-    vat_rate: Decimal = Decimal("8.10")
+    prices: Sequence[Price] = ()
 
 
 class Line(NamedTuple):
-    """Of one month."""
+    """Of one month, and of days in a row that have one price and one rate of VAT."""
 
     org: str
     tenant: str
     lifecycle: int
     item: str
     skill: str | None
+    start: date
+    end: date
     days: int
     least: int
     most: int
+    price: Decimal
     amount: Decimal
+    vat_rate: Decimal
 
 
-def lines(rows: Rows, start: date, end: date, zone: ZoneInfo, as_of: datetime | None) -> list[Line]:
+def position(rows: Rows, as_of: datetime | None) -> int:
+    """The number of the last pass or price before the first that was written after as_of."""
+    written = [(one.id, one.written_at) for one in rows.passes]
+    written += [(one.id, one.recorded_at) for one in rows.prices]
+    too_late = [number for number, at in written if as_of is not None and at > as_of]
+    return max(number for number, _ in written if number < min(too_late, default=number + 1))
+
+
+def price_on(rows: Rows, day: date, known: int, column: str, skill: str | None = None) -> Decimal | None:
+    """The latest of the values from that day or before; of one day's, the last recorded."""
+    found = [
+        (one.valid_from or date.min, one.id, one.value)
+        for one in rows.prices
+        if one.id <= known
+        and (one.column, one.skill) == (column, skill)
+        and (one.valid_from is None or one.valid_from <= day)
+    ]
+    value = max(found)[2] if found else None
+    return UNSET.get(column) if value is None else value
+
+
+def lines(
+    rows: Rows, start: date, end: date, zone: ZoneInfo, known: int, prices_of: date | None = None
+) -> list[Line]:
     """The lines of some days of one month, without an order."""
-    month_days = ((start.replace(day=1) + timedelta(days=32)).replace(day=1) - start.replace(day=1)).days
+    first, following = start.replace(day=1), (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+    recorded = known if prices_of is None else max((one.id for one in rows.prices), default=0)
     found = []
     for life in rows.lives:
-        of = {bound: Reckoning(rows, life, zone, as_of, bound) for bound in ("best", "least", "most")}
-        if of["best"].is_set_up_in(start, end):
-            amount = half_up(Fraction(rows.set_up_fee))
-            found.append(Line(life.org, life.tenant, life.id, "set-up-fee", None, 1, 1, 1, amount))
+        of = {bound: Reckoning(rows, life, zone, known, bound) for bound in ("best", "least", "most")}
         skills = sorted({event.skill for event in of["best"].events if event.skill is not None})
-        for skill in (None, *skills):
-            days, least, most = (
-                sum(one.counts(day, skill) for day in each_day(start, end)) for one in of.values()
-            )
-            least, most = min(least, days), max(most, days)
-            if most == 0:
-                continue
-            if skill is None:
-                amount = half_up(Fraction(rows.monthly_fee) * days / month_days)
-            else:
-                amount = half_up(Fraction(rows.prices.get(skill, Decimal(0))) * days)
-            item = "monthly-fee" if skill is None else "skill"
-            found.append(Line(life.org, life.tenant, life.id, item, skill, days, least, most, amount))
+        for item, skill in [
+            ("setup_fee", None),
+            ("monthly_fee", None),
+            *(("skill", one) for one in skills),
+        ]:
+            costs = [
+                (
+                    price_on(rows, prices_of or day, recorded, COLUMNS[item], skill),
+                    price_on(rows, prices_of or day, recorded, "vat_rate_chli") or Decimal(0),
+                    day,
+                )
+                for day in each_day(start, end)
+            ]
+            for (price, vat_rate), in_a_row in groupby(costs, lambda one: one[:2]):
+                days = [day for *_, day in in_a_row]
+                best, least, most = (
+                    sum(one.is_set_up_on(day) for day in days)
+                    if item == "setup_fee"
+                    else sum(one.counts(day, skill) for day in days)
+                    for one in of.values()
+                )
+                if max(best, most) == 0:
+                    continue
+                of_month = (following - first).days if item == "monthly_fee" else 1
+                line = Line(
+                    org=life.org,
+                    tenant=life.tenant,
+                    lifecycle=life.id,
+                    item=item,
+                    skill=skill,
+                    start=days[0],
+                    end=days[-1] + timedelta(days=1),
+                    days=best,
+                    least=min(least, best),
+                    most=max(most, best),
+                    price=price or Decimal(0),
+                    amount=half_up(Fraction(price or 0) * best / of_month),
+                    vat_rate=vat_rate,
+                )
+                found.append(line)
     return found
 
 
-def total(rows: Rows, net: Decimal) -> tuple[Decimal, Decimal]:
-    """VAT on it, and the two together."""
-    vat = half_up(Fraction(net) * Fraction(rows.vat_rate) / 100)
-    return vat, net + vat
+def totals(found: Sequence[Line]) -> set[tuple[str, Decimal, Decimal, Decimal, Decimal]]:
+    """Of each organisation and rate: net, the rate, VAT on it, and the two together."""
+    nets: dict[tuple[str, Decimal], Decimal] = {}
+    for line in found:
+        nets[line.org, line.vat_rate] = nets.get((line.org, line.vat_rate), Decimal(0)) + line.amount
+    of_rates = set()
+    for (org, rate), net in nets.items():
+        vat = half_up(Fraction(net) * Fraction(rate) / 100)
+        of_rates.add((org, net, rate, vat, net + vat))
+    return of_rates
 
 
 class Reckoning:
     """One lifecycle, as the ledger stood, each row at its best time or at one end of its interval."""
 
-    def __init__(
-        self, rows: Rows, life: Life, zone: ZoneInfo, as_of: datetime | None, bound: Bound
-    ) -> None:
+    def __init__(self, rows: Rows, life: Life, zone: ZoneInfo, known: int | None, bound: Bound) -> None:
         self._life, self._zone, self._bound = life, zone, bound
-        self._passes = {one.id for one in rows.passes}
-        if as_of is not None:
-            too_late = [one.id for one in rows.passes if one.written_at > as_of]
-            self._passes = {one for one in self._passes if one < min(too_late, default=one + 1)}
+        self._passes = {one.id for one in rows.passes if known is None or one.id <= known}
         last = max(self._passes, default=None)
         self._end = next((one.observed_at for one in rows.passes if one.id == last), None)
         self.events = [event for event in rows.events if self._is_mine(event) and self._is_in(event)]
@@ -150,10 +228,10 @@ class Reckoning:
             self._created_at = life.not_before
         self._turns = {self._created_at, *(at for of in self._of.values() for _, at in of)}
 
-    def is_set_up_in(self, start: date, end: date) -> bool:
-        day = self._life.created_at.astimezone(self._zone).date()
-        known = self._end is not None and self._life.created_at < self._end
-        return self._is_begun() and known and not self._life.moved and start <= day < end
+    def is_set_up_on(self, day: date) -> bool:
+        at = self._life.created_at
+        known = self._end is not None and at < self._end
+        return self._is_begun() and known and not self._life.moved and self._day(at) == day
 
     def counts(self, day: date, skill: str | None) -> bool:
         """Whether the skill counts for that day; None: whether the day is billable."""

@@ -1,0 +1,46 @@
+-- The queries of usage_reader.py; see __init__.py. The reckoning itself is in schema/40-days.sql and 41-usage.sql.
+
+-- lines --
+-- The lines at a position, of one tenant by name or uid, or of all.
+SELECT to_char(u.month, 'YYYY-MM'), u.zitadel_org_id, u.tenant_name, u.lifecycle_id, u.item, u.skill_id,
+       u.days, u.least_days, u.most_days, u.month_days,
+       u.price_chf, u.amount_chf, u.least_amount_chf, u.most_amount_chf, u.priced,
+       u.period_start, u.period_end, u.vat_rate_chli
+FROM reconciler_lines(%s, %s, %s, %s, %s, %s, %s, %s) AS u
+WHERE %s::text IS NULL OR u.lifecycle_id IN (
+    SELECT l.id FROM tenant_billing_lifecycle l WHERE l.tenant_name = %s OR l.tenant_uid = %s)
+
+-- last_look --
+-- The last pass at a position, and the instant that it looked at.
+SELECT id, observed_at FROM reconciler_passes WHERE id <= %s ORDER BY id DESC LIMIT 1
+
+-- position --
+-- The last pass or price change that was written by a time; null: of all.
+SELECT reconciler_position_at(%s)
+
+-- wait --
+-- Waits for what is being written: it has its time already, and cannot be seen yet.
+SELECT reconciler_await_writer()
+
+-- day --
+-- The first instants of a day and of the next.
+SELECT billing_midnight(%s, %s), billing_midnight(%s, %s)
+
+-- day_of --
+-- The day of an instant in a time zone.
+SELECT (%s::timestamptz AT TIME ZONE %s)::date
+
+-- zone --
+-- A row where the database knows the time zone.
+SELECT FROM pg_timezone_names WHERE name = %s
+
+-- org --
+-- A row where the ledger knows the org: whether it has had a tenant.
+SELECT EXISTS (SELECT FROM tenant_billing_lifecycle l WHERE l.zitadel_org_id = org.id)
+FROM (SELECT %s::text AS id) org
+WHERE EXISTS (SELECT FROM tenant_billing_lifecycle l WHERE l.zitadel_org_id = org.id)
+   OR EXISTS (SELECT FROM org_billing_config c WHERE c.zitadel_org_id = org.id)
+
+-- tenant --
+-- A row where the ledger knows the tenant, by name or uid.
+SELECT FROM tenant_billing_lifecycle WHERE %s IN (tenant_name, tenant_uid) LIMIT 1

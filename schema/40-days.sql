@@ -1,0 +1,343 @@
+-- What the events add up to: the days that count for billing, in calendar days of a time zone.
+--
+-- | what         | rule                                                                                   |
+-- |--------------|----------------------------------------------------------------------------------------|
+-- | day          | a calendar day of the time zone, whether it has 23, 24 or 25 hours                     |
+-- | interval     | half-open: [a, b) holds a and not b; a life or a skill of no length holds its instant  |
+-- | skill-day    | a day at some instant of which the skill was enabled, its tenant lived and was not     |
+-- |              | suspended; once for a lifecycle, however often it was switched                         |
+-- | billable day | a day at some instant of which the tenant lived and was not suspended                  |
+-- | monthly fee  | times the billable days of the month, divided by the days of the month                 |
+-- | set-up fee   | on the day of the creation, once a lifecycle; none where it only changed org           |
+-- | end          | nothing is known after the last pass: there the current month ends, and every interval |
+-- | order        | of one skill's rows the portal's come before ours, and a row counts until the next one |
+-- | lifecycle    | a tenant that was re-created is another one, one that was rebound is the same          |
+--
+-- Ranges are half-open as well: October is from_day 2026-10-01, to_day 2026-11-01.
+-- `as_of_pass` is a position: what passes and price changes of higher numbers wrote does not count.
+-- `bound` takes each row at its best known time ('best'), or where its interval [not_before, occurred_at]
+-- makes the days as few ('least') or as many ('most') as they can have been.
+-- Every function reads with the rights of its caller, and writes nothing. What is named billing_… is for other programs
+-- and documented in schema/README.md; what is named reconciler_… is not.
+
+-- A month is read without the history before it. The first rows (ordinal 0 or 1) tell which skills a lifecycle has
+-- known, and have an index of their own: all that a backfill fills. The later rows of the month are found by their
+-- time, or by their lifecycle where one organisation is asked for. The row before these says the opposite of the first of
+-- them; it is looked up only where the month has none.
+CREATE INDEX IF NOT EXISTS tenant_skill_events_first ON tenant_skill_events (lifecycle_id, skill_key, ordinal, occurred_at)
+WHERE ordinal <= 1;
+CREATE INDEX IF NOT EXISTS tenant_skill_events_later ON tenant_skill_events (lifecycle_id, skill_key, occurred_at, ordinal)
+WHERE ordinal >= 2;
+CREATE INDEX IF NOT EXISTS tenant_skill_events_time ON tenant_skill_events (occurred_at) WHERE ordinal >= 2;
+CREATE INDEX IF NOT EXISTS tenant_suspension_events_lifecycle
+ON tenant_suspension_events (lifecycle_id, occurred_at, ordinal);
+CREATE INDEX IF NOT EXISTS tenant_suspension_events_time ON tenant_suspension_events (occurred_at);
+
+-- What these were until version 2; their arguments are others now.
+DROP FUNCTION IF EXISTS
+    billing_totals(date, date, text, timestamptz), billing_vat(numeric), billing_usage(date, date, text, timestamptz, boolean),
+    billing_tenant_days(date, date, text, timestamptz, text), billing_skill_days(date, date, text, timestamptz, text),
+    billing_range(date, date, text, timestamptz, text), billing_tenant_spans(timestamptz, timestamptz, timestamptz, text),
+    billing_skill_spans(timestamptz, timestamptz, timestamptz, text), billing_lifecycles(timestamptz), billing_last_pass(timestamptz),
+    billing_time(boolean, timestamptz, timestamptz, text, timestamptz, text);
+
+-- Positions -----------------------------------------------------------------------------------------------------------
+
+CREATE OR REPLACE FUNCTION reconciler_await_writer() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    key CONSTANT bigint := reconciler_lock_key();
+    writers CONSTANT text[] := ARRAY(
+        SELECT l.virtualtransaction FROM pg_locks l
+        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.mode = 'ExclusiveLock'
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.classid::bigint = (key >> 32) & 4294967295 AND l.objid::bigint = key & 4294967295
+          AND l.pid <> pg_backend_pid());
+BEGIN
+    -- Only seen, and never held: nobody who reads keeps a writer waiting.
+    WHILE EXISTS (SELECT FROM pg_locks l WHERE l.virtualtransaction = ANY (writers) AND l.locktype = 'virtualxid') LOOP
+        PERFORM pg_sleep(0.005);
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION reconciler_await_writer() IS 'Waits until whatever is being written now, a pass or a price, is committed or given up.';
+
+CREATE OR REPLACE FUNCTION reconciler_position_at(as_of timestamptz) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT greatest(
+        (SELECT max(p.id) FROM reconciler_passes p WHERE p.id < later.id),
+        (SELECT max(h.id) FROM reconciler_price_history h WHERE h.id < later.id))
+    FROM (SELECT least(
+        coalesce((SELECT min(p.id) FROM reconciler_passes p WHERE p.written_at > as_of), 9223372036854775807),
+        coalesce((SELECT min(h.id) FROM reconciler_price_history h WHERE h.recorded_at > as_of), 9223372036854775807)) AS id) later
+$$;
+COMMENT ON FUNCTION reconciler_position_at(timestamptz) IS 'The last pass or price change before the first that was written after as_of; null: of all.';
+
+CREATE OR REPLACE FUNCTION billing_position(as_of timestamptz DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    found bigint;
+BEGIN
+    IF as_of > clock_timestamp() + interval '5 seconds' THEN
+        RAISE EXCEPTION 'as of %: that lies ahead, and what will be written until then is not known', as_of
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF as_of IS NOT NULL THEN
+        IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+            RAISE EXCEPTION 'as of %: a transaction that is % cannot see what is being written', as_of, current_setting('transaction_isolation')
+                USING ERRCODE = 'invalid_transaction_state',
+                HINT = 'Take the position first, in a transaction of its own: SELECT billing_position(…), and give it as as_of_pass.';
+        END IF;
+        PERFORM reconciler_await_writer();
+    END IF;
+    found := reconciler_position_at(as_of);
+    IF NOT EXISTS (SELECT FROM reconciler_passes p WHERE p.id <= found) THEN
+        RAISE EXCEPTION 'the ledger holds no pass%: nobody looked, and nothing can be counted',
+            coalesce(' that was written by ' || as_of, '')
+            USING ERRCODE = 'no_data_found', HINT = 'A first `reconciler run` makes one.';
+    END IF;
+    RETURN found;
+END
+$$;
+COMMENT ON FUNCTION billing_position(timestamptz) IS 'The position of the ledger, now or at a time: what as_of_pass takes. Given once to all functions it gives figures of one state, whatever is written meanwhile.';
+
+CREATE OR REPLACE FUNCTION reconciler_asked(
+    from_day date, to_day date, time_zone text, org text, bound text, as_of timestamptz, as_of_pass bigint)
+RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    last bigint;
+BEGIN
+    IF from_day IS NULL OR to_day IS NULL OR to_day <= from_day OR NOT isfinite(from_day) OR NOT isfinite(to_day) THEN
+        RAISE EXCEPTION 'from % to %: expected a later day to end before', from_day, to_day USING ERRCODE = 'invalid_parameter_value';
+    ELSIF to_day - from_day > 36600 THEN
+        RAISE EXCEPTION 'from % to %: expected no more than a hundred years', from_day, to_day USING ERRCODE = 'invalid_parameter_value';
+    ELSIF bound IS NULL OR bound NOT IN ('best', 'least', 'most') THEN
+        RAISE EXCEPTION 'bound %: expected best, least or most', bound USING ERRCODE = 'invalid_parameter_value';
+    ELSIF (now() AT TIME ZONE time_zone) IS NULL THEN
+        RAISE EXCEPTION 'time zone NULL: expected one like Europe/Zurich' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF as_of IS NOT NULL AND as_of_pass IS NOT NULL THEN
+        RAISE EXCEPTION 'as_of and as_of_pass: expected one of the two' USING ERRCODE = 'invalid_parameter_value';
+    ELSIF org IS NOT NULL AND NOT EXISTS (SELECT FROM tenant_billing_lifecycle l WHERE l.zitadel_org_id = org) THEN
+        IF NOT EXISTS (SELECT FROM org_billing_config c WHERE c.zitadel_org_id = org) THEN
+            RAISE EXCEPTION 'the ledger knows no organisation %', quote_literal(org) USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        RAISE NOTICE 'organisation % has no tenant: nothing counts', quote_literal(org);
+    END IF;
+    last := billing_position(as_of);
+    IF as_of_pass > last THEN
+        RAISE EXCEPTION 'as of pass %: the last is %', as_of_pass, last USING ERRCODE = 'invalid_parameter_value';
+    ELSIF as_of_pass IS NOT NULL AND NOT EXISTS (SELECT FROM reconciler_passes p WHERE p.id <= as_of_pass) THEN
+        RAISE EXCEPTION 'as of pass %: the first is %', as_of_pass, (SELECT min(p.id) FROM reconciler_passes p)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN coalesce(as_of_pass, last);
+END
+$$;
+COMMENT ON FUNCTION reconciler_asked(date, date, text, text, text, timestamptz, bigint) IS 'The position that is meant. Raises where the range, the zone, the bound, the organisation or the position makes no sense.';
+
+-- Days ----------------------------------------------------------------------------------------------------------------
+-- Those in SQL set no search_path: they would no longer be planned with the statement that calls them, which has one.
+
+CREATE OR REPLACE FUNCTION billing_midnight(day date, time_zone text DEFAULT 'Europe/Zurich') RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    -- Where clocks go back over midnight it comes twice: the first one begins the day.
+    SELECT CASE WHEN ((day::timestamp AT TIME ZONE time_zone - interval '1 hour') AT TIME ZONE time_zone)::date = day
+                THEN day::timestamp AT TIME ZONE time_zone - interval '1 hour'
+                ELSE day::timestamp AT TIME ZONE time_zone END
+$$;
+COMMENT ON FUNCTION billing_midnight(date, text) IS 'The first instant of a calendar day of the time zone.';
+
+CREATE OR REPLACE FUNCTION reconciler_lifecycles(as_of_pass bigint, org text)
+RETURNS TABLE (
+    lifecycle_id bigint, zitadel_org_id text, tenant_name text, by_portal boolean, created_at timestamptz,
+    created_not_before timestamptz, deleted_at timestamptz, deleted_not_before timestamptz, moved boolean)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT l.id, l.zitadel_org_id, l.tenant_name, l.created_pass_id IS NULL, l.created_at,
+           coalesce(l.created_not_before, l.created_at), deletion.deleted_at, deletion.not_before,
+           EXISTS (SELECT FROM reconciler_moves m WHERE m.lifecycle_id = l.id)
+    FROM tenant_billing_lifecycle l
+    -- The deletion on record, or one that a later pass withdrew.
+    LEFT JOIN LATERAL (
+        SELECT l.deleted_at, coalesce(l.deleted_not_before, l.deleted_at) AS not_before
+        WHERE l.deleted_at IS NOT NULL AND (l.deleted_pass_id IS NULL OR l.deleted_pass_id <= as_of_pass)
+        UNION ALL
+        SELECT r.deleted_at, coalesce(r.deleted_not_before, r.deleted_at)
+        FROM reconciler_reopenings r
+        WHERE r.lifecycle_id = l.id AND r.pass_id > as_of_pass
+          AND (r.deleted_pass_id IS NULL OR r.deleted_pass_id <= as_of_pass)
+    ) deletion ON true
+    WHERE (org IS NULL OR l.zitadel_org_id = org) AND (l.created_pass_id IS NULL OR l.created_pass_id <= as_of_pass)
+$$;
+COMMENT ON FUNCTION reconciler_lifecycles(bigint, text) IS 'The lifecycles as the ledger had them: by_portal where the portal wrote it, moved where it goes on from another org''s.';
+
+CREATE OR REPLACE FUNCTION reconciler_time(
+    counts boolean, occurred_at timestamptz, not_before timestamptz, time_source text, observed_at timestamptz, bound text)
+RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN bound = 'least' AND counts THEN CASE WHEN time_source = 'creation' THEN observed_at ELSE occurred_at END
+        WHEN bound = 'least' AND NOT counts OR bound = 'most' AND counts THEN coalesce(not_before, occurred_at)
+        ELSE occurred_at END
+$$;
+COMMENT ON FUNCTION reconciler_time(boolean, timestamptz, timestamptz, text, timestamptz, text) IS 'When a row counts from: at its best known time, or where its interval makes the days the least or the most. counts: days count from this row on.';
+
+CREATE OR REPLACE FUNCTION reconciler_skill_spans(
+    starts_at timestamptz, ends_at timestamptz, as_of_pass bigint, bound text, org text)
+RETURNS TABLE (lifecycle_id bigint, skill_key text, span_start timestamptz, span_end timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+WITH alive AS MATERIALIZED (
+    SELECT l.lifecycle_id, l.tenant_name, l.by_portal FROM reconciler_lifecycles(as_of_pass, org) l
+    WHERE l.created_not_before < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
+), event AS (
+    -- The first rows of all skills, the later ones within the range, and all of the portal's; each with its place among
+    -- the rows of its skill, odd where it switches on. Ours have it as their ordinal; the portal's come before, below 0.
+    SELECT e.lifecycle_id, e.skill_key, e.ordinal AS place,
+           reconciler_time(e.ordinal = 1, e.occurred_at, e.not_before, e.time_source, e.observed_at, bound) AS at
+    FROM tenant_skill_events e
+    WHERE e.ordinal <= 1
+      AND e.lifecycle_id IN (SELECT alive.lifecycle_id FROM alive)
+      AND CASE WHEN bound = 'best' THEN e.occurred_at ELSE e.not_before END < ends_at
+      AND e.pass_id <= as_of_pass
+    UNION ALL
+    SELECT e.lifecycle_id, e.skill_key, e.ordinal,
+           reconciler_time(e.ordinal % 2 = 1, e.occurred_at, e.not_before, e.time_source, e.observed_at, bound)
+    FROM tenant_skill_events e
+    WHERE e.ordinal >= 2 AND e.occurred_at >= starts_at
+      AND (org IS NULL OR e.lifecycle_id IN (SELECT alive.lifecycle_id FROM alive))
+      AND CASE WHEN bound = 'best' THEN e.occurred_at ELSE e.not_before END < ends_at
+      AND e.pass_id <= as_of_pass
+    UNION ALL
+    SELECT alive.lifecycle_id, e.skill_key,
+           (2 * row_number() OVER (ORDER BY e.occurred_at, e.id) - 2000000000)::integer
+               + (e.event_kind = 'enabled')::integer,
+           e.occurred_at
+    FROM tenant_skill_events e JOIN alive ON alive.by_portal AND alive.tenant_name = e.tenant_name
+    WHERE e.lifecycle_id IS NULL AND e.occurred_at < ends_at
+), ordered AS (
+    -- From the last row to the first: the place of the next one, and when the next ones take over.
+    SELECT event.*, lag(event.place) OVER latest_first AS next, min(event.at) OVER latest_first AS until
+    FROM event
+    WINDOW latest_first AS (
+        PARTITION BY event.lifecycle_id, event.skill_key ORDER BY event.place DESC
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+)
+SELECT o.lifecycle_id, o.skill_key, o.at,
+       CASE WHEN o.until IS NULL THEN 'infinity'
+            -- A skill that was switched on was on, however close the intervals of the two rows.
+            WHEN o.place >= 0 THEN greatest(o.until, o.at)
+            ELSE o.until END
+FROM ordered o
+WHERE o.place & 1 = 1 AND CASE
+    WHEN o.place <> 1 THEN true
+    -- Where rows before the range are left out, the next one tells what they came to: it says the opposite.
+    WHEN o.next IS NOT NULL THEN o.next % 2 = 0
+    WHEN o.at >= starts_at THEN true
+    -- Nothing happened within the range: it is as the last row before it left it.
+    ELSE coalesce((
+        SELECT e.ordinal % 2 = 1 FROM tenant_skill_events e
+        WHERE e.lifecycle_id = o.lifecycle_id AND e.skill_key = o.skill_key AND e.ordinal >= 2
+          AND e.occurred_at < starts_at
+          AND e.pass_id <= as_of_pass
+        ORDER BY e.occurred_at DESC, e.ordinal DESC LIMIT 1), true)
+    END
+$$;
+COMMENT ON FUNCTION reconciler_skill_spans(timestamptz, timestamptz, bigint, text, text) IS 'When each skill was enabled within a range: [span_start, span_end); void where the end lies before the start. May overlap, and reach beyond the range.';
+
+CREATE OR REPLACE FUNCTION reconciler_tenant_spans(
+    starts_at timestamptz, ends_at timestamptz, as_of_pass bigint, bound text, org text)
+RETURNS TABLE (lifecycle_id bigint, span_start timestamptz, span_end timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+WITH alive AS MATERIALIZED (
+    SELECT l.lifecycle_id, l.tenant_name, l.by_portal,
+           greatest(CASE WHEN bound = 'most' THEN l.created_not_before ELSE l.created_at END, starts_at) AS since,
+           -- A life of no length holds its instant.
+           least(CASE WHEN l.deleted_at IS NOT NULL THEN greatest(
+               CASE WHEN bound = 'least' THEN l.deleted_not_before ELSE l.deleted_at END,
+               l.created_at + interval '1 microsecond') END, ends_at) AS until
+    FROM reconciler_lifecycles(as_of_pass, org) l
+    WHERE l.created_not_before < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
+), event AS (
+    SELECT e.lifecycle_id, e.ordinal, e.id, e.event_kind = 'resumed' AS is_awake, e.occurred_at,
+           reconciler_time(e.event_kind = 'resumed', e.occurred_at, e.not_before, e.time_source, e.observed_at, bound) AS at
+    FROM tenant_suspension_events e
+    WHERE e.lifecycle_id IS NOT NULL AND e.occurred_at > starts_at
+      AND (org IS NULL OR e.lifecycle_id IN (SELECT alive.lifecycle_id FROM alive))
+      AND CASE WHEN bound = 'best' THEN e.occurred_at ELSE e.not_before END < ends_at
+      AND e.pass_id <= as_of_pass
+    UNION ALL
+    SELECT alive.lifecycle_id, last.ordinal, last.id, last.is_awake, last.occurred_at, last.at
+    FROM alive CROSS JOIN LATERAL (
+        SELECT e.ordinal, e.id, e.event_kind = 'resumed' AS is_awake, e.occurred_at, e.occurred_at AS at
+        FROM tenant_suspension_events e
+        WHERE e.lifecycle_id = alive.lifecycle_id AND e.occurred_at <= starts_at
+          AND e.pass_id <= as_of_pass
+        ORDER BY e.occurred_at DESC, e.ordinal DESC LIMIT 1) last
+    UNION ALL
+    SELECT alive.lifecycle_id, NULL, e.id, e.event_kind = 'resumed', e.occurred_at, e.occurred_at
+    FROM tenant_suspension_events e JOIN alive ON alive.by_portal AND alive.tenant_name = e.tenant_name
+    WHERE e.lifecycle_id IS NULL AND e.occurred_at < ends_at
+    UNION ALL
+    -- Without any row it is not suspended.
+    SELECT alive.lifecycle_id, NULL, NULL, true, '-infinity', '-infinity' FROM alive
+), ordered AS (
+    SELECT event.lifecycle_id, event.is_awake, event.at,
+           min(event.at) OVER (
+               PARTITION BY event.lifecycle_id
+               ORDER BY event.ordinal DESC NULLS LAST, event.occurred_at DESC, event.id DESC NULLS LAST
+               ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until
+    FROM event
+)
+SELECT alive.lifecycle_id, greatest(o.at, alive.since), least(o.until, alive.until)
+FROM ordered o JOIN alive ON alive.lifecycle_id = o.lifecycle_id
+WHERE o.is_awake AND greatest(o.at, alive.since) < least(o.until, alive.until)
+$$;
+COMMENT ON FUNCTION reconciler_tenant_spans(timestamptz, timestamptz, bigint, text, text) IS 'When each tenant lived and was not suspended within a range: [span_start, span_end).';
+
+CREATE OR REPLACE FUNCTION reconciler_days(
+    first_day date, to_day date, time_zone text, as_of_pass bigint, bound text, org text)
+RETURNS TABLE (lifecycle_id bigint, item text, skill_id text, days varbit)
+LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    length CONSTANT integer := to_day - first_day;
+    midnights CONSTANT timestamptz[] := ARRAY(SELECT billing_midnight(first_day + n, time_zone) FROM generate_series(0, length) AS n);
+    starts_at CONSTANT timestamptz := midnights[1];
+    ends_at CONSTANT timestamptz := least(midnights[length + 1], (
+        SELECT p.observed_at FROM reconciler_passes p WHERE p.id <= as_of_pass ORDER BY p.id DESC LIMIT 1));
+    every_day CONSTANT varbit := repeat('1', length)::varbit;
+BEGIN
+    RETURN QUERY
+    WITH tenant AS MATERIALIZED (
+        SELECT t.lifecycle_id, t.span_start, t.span_end
+        FROM reconciler_tenant_spans(starts_at, ends_at, as_of_pass, bound, org) t
+    ), span AS (
+        SELECT t.lifecycle_id, NULL AS skill_key,
+               width_bucket(t.span_start, midnights) AS first,
+               width_bucket(t.span_end - interval '1 microsecond', midnights) AS last
+        FROM tenant t
+        UNION ALL
+        SELECT s.lifecycle_id, s.skill_key,
+               width_bucket(greatest(s.span_start, t.span_start), midnights),
+               width_bucket(least(greatest(s.span_end, s.span_start + interval '1 microsecond'), t.span_end)
+                            - interval '1 microsecond', midnights)
+        FROM reconciler_skill_spans(starts_at, ends_at, as_of_pass, bound, org) s
+        JOIN tenant t ON t.lifecycle_id = s.lifecycle_id
+         AND s.span_start <= s.span_end AND s.span_start < t.span_end
+         AND greatest(s.span_end, s.span_start + interval '1 microsecond') > t.span_start
+    ), counted AS (
+        -- The days that a span touches, one bit each; those of several spans are these, or'ed.
+        SELECT span.lifecycle_id, span.skill_key,
+               bit_or(every_day << (length - 1 - span.last + span.first) >> (span.first - 1)) AS days
+        FROM span GROUP BY span.lifecycle_id, span.skill_key
+    )
+    SELECT counted.lifecycle_id, CASE WHEN counted.skill_key IS NULL THEN 'monthly_fee' ELSE 'skill' END,
+           CASE WHEN starts_with(counted.skill_key, 'sha256:') THEN (
+               SELECT e.skill_id FROM tenant_skill_events e
+               WHERE (e.lifecycle_id = counted.lifecycle_id OR e.lifecycle_id IS NULL)
+                 AND e.skill_key = counted.skill_key LIMIT 1)
+           ELSE counted.skill_key END,
+           counted.days::varbit
+    FROM counted
+    UNION ALL
+    SELECT l.lifecycle_id, 'setup_fee', NULL,
+           (every_day << (length - 1) >> (width_bucket(l.created_at, midnights) - 1))::varbit
+    FROM reconciler_lifecycles(as_of_pass, org) l
+    WHERE l.created_at >= starts_at AND l.created_at < ends_at AND NOT l.moved;
+END
+$$;
+COMMENT ON FUNCTION reconciler_days(date, date, text, bigint, text, text) IS 'The days that count, one bit each, for each lifecycle and item that has any: monthly_fee (the tenant itself), skill, and setup_fee on the day of the creation.';
