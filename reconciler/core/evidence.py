@@ -21,6 +21,7 @@ from typing import Any, TypeGuard
 import msgspec
 from msgspec import Raw, Struct
 
+from reconciler.core.nesting import deeply
 from reconciler.core.rfc3339 import instant
 
 
@@ -67,7 +68,7 @@ _decode = msgspec.json.Decoder(list[_Entry] | None).decode
 def read_evidence(managed_fields: Raw, skills: object, suspend: object) -> Evidence:
     """The evidence for the current values of `spec.packages` and `spec.suspend`. Never raises."""
     try:
-        entries = _decode(managed_fields) or []
+        entries = deeply(_decode, managed_fields) or []
         owners = [
             (entry.fields.spec, instant(entry.time))
             for entry in entries

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from reconciler.core.evidence import NOTHING, read_evidence
+from reconciler.core.nesting import deeply
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Tenant, Unreadable
 from reconciler.core.text import quoted, stamp
@@ -25,10 +26,6 @@ LONGEST_NAME: Final = 253
 LONGEST_NAMESPACE: Final = 63
 LONGEST_UID: Final = 128
 LONGEST_LABEL: Final = 63
-
-# The API server accepts objects nested 10,000 deep, and one of them must not hide all others.
-# At twice that depth the C stack overflows and the process crashes.
-sys.setrecursionlimit(max(sys.getrecursionlimit(), 12_000))
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _UNREADABLE = (*UNDECODABLE, ValueError, TypeError, AttributeError)
@@ -117,7 +114,7 @@ def read_page(body: bytes, dialect: Dialect, *, kubectl: bool = False) -> Page:
     Raises NotTheList for a Table, a Status, a list of metadata, another resource, or invalid JSON.
     """
     try:
-        page = _decode_list(body)
+        page = deeply(_decode_list, body)
     except UNDECODABLE as error:
         # msgspec's message quotes positions and types, never content.
         page = _decode_lenient_list(body, f"not a Kubernetes list: {error}")
@@ -153,10 +150,10 @@ def read_tenant(item: Raw | bytes, observed_at: datetime, dialect: Dialect) -> T
     Raises NotTheList if the item is a resource of another kind.
     """
     try:
-        resource = _decode_resource(item)
+        resource = deeply(_decode_resource, item)
     except UNDECODABLE as error:
         try:
-            resource = msgspec.convert(_lenient(item), _Resource)
+            resource = msgspec.convert(deeply(_lenient, item), _Resource)
         except _UNREADABLE:
             return Unreadable(uid=None, name=None, reason=f"cannot be decoded: {error}")
     _check_kind(resource, dialect)
@@ -287,11 +284,15 @@ def _decode_lenient_list(body: bytes, problem: str) -> _List:
     if not body.strip():
         raise NotTheList("empty")
     try:
-        document = _lenient(body)
-        items = [Raw(json.dumps(item).encode()) for item in document.pop("items", ())]
-        return msgspec.convert({**document, "items": items}, _List)
+        return deeply(_lenient_list, body)
     except _UNREADABLE:
         raise NotTheList(problem) from None
+
+
+def _lenient_list(body: bytes) -> _List:
+    document = _lenient(body)
+    items = [Raw(json.dumps(item).encode()) for item in document.pop("items", ())]
+    return msgspec.convert({**document, "items": items}, _List)
 
 
 def _lenient(text: Raw | bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Raw, Struct
 
+from reconciler.core.nesting import deeply
 from reconciler.core.reading import UNDECODABLE, Dialect, NotTheList, read_tenant
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
 from reconciler.core.text import quoted
@@ -49,9 +50,9 @@ def read_event(line: bytes, observed_at: datetime, dialect: Dialect) -> Snapshot
     for an ERROR, and NotTheList for anything that is no event.
     """
     try:
-        event = _decode_event(line)
-        version = _decode_versioned(event.object).metadata.resource_version
-        failure = _decode_failure(event.object) if event.type == "ERROR" else None
+        event = deeply(_decode_event, line)
+        version = deeply(_decode_versioned, event.object).metadata.resource_version
+        failure = deeply(_decode_failure, event.object) if event.type == "ERROR" else None
     except UNDECODABLE as error:
         raise NotTheList(f"no event of a watch: {error}") from None
     if failure is not None:
@@ -80,5 +81,5 @@ def read_event(line: bytes, observed_at: datetime, dialect: Dialect) -> Snapshot
 
 def newest_version(items: Iterable[Raw]) -> int:
     """The highest resourceVersion of the items of a page; 0 where none has a number."""
-    versions = (_decode_versioned(item).metadata.resource_version for item in items)
+    versions = (deeply(_decode_versioned, item).metadata.resource_version for item in items)
     return max((int(version) for version in versions if version.isdecimal()), default=0)

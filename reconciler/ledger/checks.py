@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from reconciler.core.kinds import EVENTS, MEANING, Subject, kinds_of
 from reconciler.core.tenant import Lifecycle
 from reconciler.core.verify import Checked, Digests, Finding, Rebuilt, RowName
 from reconciler.ledger.postgres import Transaction
@@ -17,24 +18,6 @@ from reconciler.ledger.queries import load
 
 _SQL: Final = load("checks")
 _FOLDER: Final = resources.files("reconciler") / "ledger" / "rules"
-
-_EVENTS: Final = (
-    {
-        "table": "tenant_skill_events",
-        "skill": "skill_id",
-        "key": "skill_key",
-        "on": "enabled",
-        "off": "disabled",
-    },
-    {
-        "table": "tenant_suspension_events",
-        "skill": "NULL::text",
-        "key": "NULL::text",
-        "on": "suspended",
-        "off": "resumed",
-    },
-)
-"""The placeholders of `rules/events.sql`, for each of the two tables."""
 
 
 def prepare(transaction: Transaction) -> None:
@@ -78,8 +61,8 @@ def contradictions(transaction: Transaction) -> Iterator[Finding]:
     """The broken rules, and the notes about rows of the portal."""
     for name in ("passes", "lifecycles", "live", "states", "overrides"):
         yield from _findings(transaction, _statement(name))
-    for table in _EVENTS:
-        yield from _findings(transaction, _statement("events").format(**table))
+    for subject in EVENTS:
+        yield from _findings(transaction, event_rules(subject))
     yield from _findings(transaction, _statement("portal"))
 
 
@@ -91,6 +74,20 @@ def altered(transaction: Transaction) -> Iterator[Finding]:
 def digests(transaction: Transaction) -> Digests:
     """How many passes have a digest, and the last digest."""
     return Digests(*transaction.rows(_SQL["digests"])[0])
+
+
+def event_rules(subject: Subject) -> str:
+    """The rules of one table of events: `rules/events.sql`, with its placeholders filled in."""
+    kinds = kinds_of(subject)
+    switches_on = [kind for kind in kinds if MEANING[kind].switches]
+    return _statement("events").format(
+        table=subject.table,
+        value=subject.value or "NULL::text",
+        key=subject.key or "NULL::text",
+        kinds=", ".join(f"'{kind}'" for kind in kinds),
+        # Null where nothing is switched: then nothing alternates.
+        is_on=f"event_kind = '{switches_on[0]}'" if switches_on else "NULL::boolean",
+    )
 
 
 def _statement(name: str) -> str:

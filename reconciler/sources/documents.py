@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from reconciler.core.nesting import deeply
 from reconciler.core.reading import NotTheList
 
 
@@ -14,13 +15,17 @@ def as_json(content: bytes) -> bytes:
     if not content or content.startswith((b"{", b"[")):
         return content
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, _Loader)):
-            raise NotTheList("its YAML has aliases, which kubectl never writes")
-        return json.dumps(yaml.load(content, _Loader)).encode()  # noqa: S506 - a SafeLoader
+        return deeply(_from_yaml, content)
     except yaml.YAMLError as error:
         raise NotTheList(_told(error)) from None
     except (ValueError, TypeError, RecursionError) as error:
         raise NotTheList(f"YAML that is no JSON ({error})") from None
+
+
+def _from_yaml(content: bytes) -> bytes:
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content, _Loader)):
+        raise NotTheList("its YAML has aliases, which kubectl never writes")
+    return json.dumps(yaml.load(content, _Loader)).encode()  # noqa: S506 - a SafeLoader
 
 
 def document(content: bytes) -> object:

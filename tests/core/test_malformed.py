@@ -1,13 +1,16 @@
 """What no schema kept out, recorded and made up: it quarantines its own tenant and no other."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from reconciler.core.reading import NotTheList
+from reconciler.core.reading import Dialect, NotTheList
+from reconciler.core.watch_events import read_event
 from tests.conftest import RECORDINGS
 from tests.core.resources import NEW_YEAR, ORG, listed, read_list, recorded, recorded_list, resource
 
@@ -160,6 +163,23 @@ def test_a_tenant_as_deep_as_the_api_server_reads_them_hides_no_other() -> None:
 def test_what_is_deeper_than_any_api_server_reads_is_refused_and_ends_no_process(depth: int) -> None:
     with pytest.raises(NotTheList, match="recursion"):
         read_list(nested(depth))
+
+
+def test_the_recursion_limit_is_raised_only_while_something_deep_is_read() -> None:
+    shown = "import sys; before = sys.getrecursionlimit(); import reconciler.core.watch_events; "
+    subprocess.run(
+        [sys.executable, "-c", f"{shown}assert sys.getrecursionlimit() == before"], check=True
+    )
+    before = sys.getrecursionlimit()
+    read_list(nested(10_000))
+    assert sys.getrecursionlimit() == before
+
+
+def test_a_watched_tenant_may_be_as_deep() -> None:
+    deep = odd_with(b'{"a":' * 10_000 + b"{}" + b"}" * 10_000)
+    event = b'{"type":"MODIFIED","object":' + deep + b"}"
+    with pytest.raises(NotTheList, match="without a resourceVersion"):
+        read_event(event, NEW_YEAR, Dialect())
 
 
 def test_a_megabyte_is_a_skill_and_no_name() -> None:

@@ -208,6 +208,14 @@ def test_other_yaml_is_no_snapshot_and_does_nothing(
     assert os.listdir(tmp_path) == ["tenants.yaml"]  # noqa: PTH208 - names only
 
 
+def test_yaml_may_be_deeper_than_python_reads_by_default(tmp_path: Path) -> None:
+    deep = "[" * 2_000 + "]" * 2_000
+    file = tmp_path / "tenants.yaml"
+    listed = f"{{apiVersion: pieced.ch/v1, kind: PiecedTenantList, items: [], more: {deep}}}"
+    file.write_text(f"# YAML\n{listed}", encoding="utf-8")
+    assert read(file).size == 0
+
+
 def test_the_servers_own_list_brings_its_resource_version(tmp_path: Path) -> None:
     file = tmp_path / "raw.json"
     raw = {"apiVersion": "pieced.ch/v1", "kind": "PiecedTenantList", "items": []}

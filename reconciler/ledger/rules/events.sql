@@ -1,14 +1,14 @@
 -- Checks a table of events in one sorted scan; the table is filled in. `before_…` is of the row before it in its subject.
 WITH portal_end AS (
-    SELECT DISTINCT ON (tenant_name, {skill}) tenant_name, {skill} AS skill_id, event_kind = '{on}' AS is_on
+    SELECT DISTINCT ON (tenant_name, {value}) tenant_name, {value} AS skill_id, {is_on} AS is_on
     FROM {table} WHERE lifecycle_id IS NULL
-    ORDER BY tenant_name, {skill}, occurred_at DESC, id DESC
+    ORDER BY tenant_name, {value}, occurred_at DESC, id DESC
 ), rebound AS (
     SELECT lifecycle_id FROM reconciler_rebindings GROUP BY lifecycle_id
 ), reopened AS (
     SELECT lifecycle_id FROM reconciler_reopenings GROUP BY lifecycle_id
 ), event AS (
-    SELECT e.id, e.tenant_name, e.tenant_uid, e.lifecycle_id, {skill} AS skill_id, {key} AS skill_key, e.event_kind,
+    SELECT e.id, e.tenant_name, e.tenant_uid, e.lifecycle_id, {value} AS skill_id, {key} AS skill_key, e.event_kind,
            e.occurred_at, e.not_before, e.time_source, e.observed_at, e.pass_id, e.ordinal,
            lag(e.id) OVER w AS before_id, lag(e.ordinal) OVER w AS before_ordinal,
            lag(e.occurred_at) OVER w AS before_at, lag(e.pass_id) OVER w AS before_pass
@@ -29,10 +29,10 @@ WITH portal_end AS (
                  (SELECT r.old_uid FROM reconciler_rebindings r WHERE r.lifecycle_id = l.id AND r.pass_id > e.pass_id
                   ORDER BY r.pass_id LIMIT 1))
              END THEN 'row-tenant' END,
-        CASE WHEN e.event_kind NOT IN ('{on}', '{off}') THEN 'row-kind' END,
+        CASE WHEN e.event_kind NOT IN ({kinds}) THEN 'row-kind' END,
         CASE WHEN e.skill_key <> reconciler_skill_key(e.skill_id) THEN 'row-subject' END,
         CASE WHEN e.observed_at <> p.observed_at THEN 'row-instant' END,
-        CASE WHEN (e.ordinal % 2 = 1) <> (e.event_kind = '{on}') THEN 'alternation' END,
+        CASE WHEN (e.ordinal % 2 = 1) <> ({is_on}) THEN 'alternation' END,
         CASE WHEN CASE WHEN e.before_id IS NOT NULL THEN e.ordinal > e.before_ordinal + 1
                        -- The first ordinal is 0 if the portal's own rows left the subject switched on.
                        ELSE e.ordinal <> CASE WHEN portal_end.is_on THEN 0 ELSE 1 END END THEN 'ordinal-gap' END,
