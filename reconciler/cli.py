@@ -302,15 +302,24 @@ def _add_schema(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     schema = _command(commands, "schema", "the tables of the ledger")
     actions = schema.add_subparsers(dest="action", metavar="ACTION", required=True)
     apply = _command(actions, "apply", "make the tables, or bring them up to date")
+    _add_tables(apply)
     roles = apply.add_argument_group("roles", "granted just what they need; they must exist")
     roles.add_argument("--grant-runner", metavar="ROLE", help="passes: no change of an event, no tables")
     roles.add_argument("--grant-reader", metavar="ROLE", help="dry runs and reports")
     roles.add_argument("--grant-operator", metavar="ROLE", help="both, and prices and org settings too")
     _add_settings(apply, options.DATABASE, options.LOGGING)
-    _command(actions, "print", "print the SQL that makes them")
+    _add_tables(_command(actions, "print", "print the SQL that makes them"))
     drop = _command(actions, "drop", "remove the tables, with every row in them")
     drop.add_argument("--yes", action="store_true", help="do not ask")
     _add_settings(drop, options.DATABASE, options.LOGGING)
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tables",
+        choices=("all", "ledger"),
+        help="`ledger` leaves the five invoice tables to the portal; later runs keep to it ",
+    )
 
 
 def _command(

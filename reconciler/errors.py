@@ -14,7 +14,7 @@ class ExitStatus(IntEnum):
 
     DONE = 0, "done, with or without changes"
     FAILED = 1, "failed, nothing was written; or the result could not be printed"
-    USAGE = 2, "wrong usage or settings"
+    USAGE = 2, "wrong usage or settings, or tables that cannot be adapted"
     REFUSED = 3, "refused, or deletions held back: an operator has to decide"
     QUARANTINED = 4, "written, but some tenants are quarantined (see --quarantine-exit)"
     FOUND = 5, "verify found a problem"
@@ -63,6 +63,16 @@ class UsageError(ReconcilerError):
     """The command line or a setting is wrong."""
 
     exit_status = ExitStatus.USAGE
+
+
+class UnfitTables(ReconcilerError):
+    """Tables that are there already cannot hold the ledger until somebody changes them."""
+
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, problems: Iterable[object]) -> None:
+        self.problems = [str(problem) for problem in problems]
+        super().__init__("; ".join(self.problems))
 
 
 class Refused(ReconcilerError):

@@ -1,18 +1,24 @@
 -- The rollback: removes everything that the other files of this folder make, with all rows in it.
-DROP FUNCTION IF EXISTS next_invoice_number;
 DROP FUNCTION IF EXISTS
     billing_days, billing_enabled_now, billing_invoice_lines, billing_position, billing_prices, billing_set_price,
     billing_skill_days, billing_tenant_days, billing_totals, billing_usage, billing_vat, billing_midnight,
     reconciler_lines, reconciler_days, reconciler_skill_spans, reconciler_tenant_spans, reconciler_time, reconciler_lifecycles,
     reconciler_asked, reconciler_position_at, reconciler_await_writer,
     reconciler_prices, reconciler_show_prices, reconciler_record_price, reconciler_unset_price, reconciler_billed_until;
+DO $$ BEGIN
+    -- Where these are the portal's own, nothing of ours is on them, and they stay.
+    IF to_regprocedure('billing_refuse()') IS NOT NULL THEN
+        DROP FUNCTION IF EXISTS next_invoice_number;
+        DROP TABLE IF EXISTS invoice_reminders, invoice_lines, invoices, invoice_number_counters, org_payment_methods;
+    END IF;
+END $$;
 DROP TABLE IF EXISTS
-    invoice_reminders, invoice_lines, invoices, invoice_number_counters, org_payment_methods, org_billing_config,
-    skill_pricing, platform_pricing, reconciler_price_history, reconciler_close_totals, reconciler_closes,
+    org_billing_config, skill_pricing, platform_pricing, reconciler_price_history, reconciler_close_totals, reconciler_closes,
     reconciler_digests, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves, reconciler_decisions,
     tenant_suspension_events, tenant_skill_events, tenant_billing_lifecycle, reconciler_passes, reconciler_schema;
 DROP FUNCTION IF EXISTS
-    reconciler_seal_pass, reconciler_pass_digests, reconciler_derived_state, reconciler_record_deletion, reconciler_append_only,
+    reconciler_seal_pass, reconciler_pass_digests, reconciler_derived_state, reconciler_portal_lives, reconciler_refuse_without_pass, reconciler_fill_org,
+    reconciler_record_deletion, reconciler_append_only,
     reconciler_lifecycle_changes, reconciler_skill_key, reconciler_lock_key,
     reconciler_price_changed, reconciler_prices_emptied, reconciler_prices_fall_due,
     billing_issue_invoice, billing_guard_lines, billing_guard_reminders,

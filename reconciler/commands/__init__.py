@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler import options
 from reconciler.core.text import escaped
-from reconciler.errors import ExitStatus, ReconcilerError, UsageError
+from reconciler.errors import ExitStatus, ReconcilerError, UnfitTables, UsageError
 
 
 def execute(command: str, given: dict[str, Any]) -> int:
@@ -21,8 +21,8 @@ def execute(command: str, given: dict[str, Any]) -> int:
         if isinstance(error.__cause__, KeyboardInterrupt):
             return _interrupted()
         # Nothing is said where whoever read the results has closed the pipe.
-        if str(error):
-            print(f"reconciler: {escaped(str(error))}", file=sys.stderr)
+        for line in error.problems if isinstance(error, UnfitTables) else filter(None, [str(error)]):
+            print(f"reconciler: {escaped(line)}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         return _interrupted()

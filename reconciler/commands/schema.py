@@ -5,27 +5,33 @@ from typing import Any
 
 from reconciler.commands.parts import open_database
 from reconciler.commands.printing import print_lines
+from reconciler.core.installation import LEDGER
 from reconciler.errors import UsageError
 from reconciler.ledger import schema as ledger_schema
 from reconciler.logs import set_up_logging
 from reconciler.settings import load
 
 
-def schema(flags: dict[str, Any], *, action: str, yes: bool = False, **roles: str) -> int:
+def schema(
+    flags: dict[str, Any],
+    *,
+    action: str,
+    yes: bool = False,
+    tables: str | None = None,
+    **roles: str,
+) -> int:
     """Raises ReconcilerError."""
     if action == "print":
-        print_lines([ledger_schema.statements().rstrip()])
+        print_lines([ledger_schema.statements(with_invoices=tables != LEDGER).rstrip()])
         return 0
     settings = load(flags)
     set_up_logging(settings.log_level, settings.log_format)
     with open_database(settings) as database:
         if action == "apply":
-            ledger_schema.apply(database, always=True)
-            done = [f"{database}: the schema has version {ledger_schema.VERSION}"]
-            for grant, role in roles.items():
-                kind = grant.removeprefix("grant_")
-                ledger_schema.grant(database, kind, role)
-                done.append(f"{database}: {role} has the rights of a {kind}")
+            grants = {grant.removeprefix("grant_"): role for grant, role in roles.items()}
+            applied = ledger_schema.apply(database, always=True, tables=tables, grants=grants)
+            done = [*applied.says, f"{database}: the schema has version {ledger_schema.VERSION}"]
+            done += [f"{database}: {role} has the rights of a {kind}" for kind, role in grants.items()]
         else:
             if not yes:
                 _ask(str(database))

@@ -72,7 +72,7 @@ class StateCache:
             ),
             listed_at=snapshot.asked_at if snapshot.scope is None else before.listed_at,
             watched_deletions=tuple(deletions),
-            has_tables=True,
+            preparation="",
             cluster_uid=snapshot.cluster_uid,
             cluster_version=snapshot.resource_version
             or (before.cluster_version if same_cluster else None),

@@ -117,8 +117,8 @@ class KnownState(Struct, frozen=True, kw_only=True):
     """How many live there are in all, where only some of them are given."""
     watched_deletions: Sequence[datetime] = ()
     """When weak deletions that were watched were written, within RECENT."""
-    has_tables: bool = True
-    """False where the schema is not there yet, or still the portal's."""
+    preparation: str = ""
+    """SQL that the pass runs first: the tables are not there yet, or not as it needs them."""
     cluster_uid: str | None = None
     """The cluster of the last pass that named one."""
     cluster_version: str | None = None

@@ -5,7 +5,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
+from msgspec.structs import replace
+
+from reconciler.core import portal
 from reconciler.core.plan import Plan
+from reconciler.core.portal import PortalLife
 from reconciler.core.state_cache import StateCache
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
 from reconciler.errors import LedgerError
@@ -17,8 +21,7 @@ from reconciler.ledger.state_reader import (
     known_state,
     last_age,
     last_pass,
-    portal_gone,
-    portal_state,
+    portal_lives,
     present,
 )
 from reconciler.ledger.writer import was_written, write
@@ -62,14 +65,16 @@ class PostgresLedger:
         """False only where a pass that a power cut takes can be made again from the same snapshot."""
 
     def prepare(self) -> None:
-        """Brings the schema up to date. Raises LedgerError."""
+        """Brings the schema up to date. Raises UnfitTables and LedgerError."""
         try:
             applied = schema.apply(self._database)
         except CommitUnknown as error:
             # Nothing is lost: what is behind is brought up to date by whoever comes next.
             _raise_interruption(error)
             raise
-        if applied:
+        for line in applied.says:
+            log.info("%s", line)
+        if applied.changed:
             log.info("brought the schema of %s to version %d", self._database, schema.VERSION)
 
     def last_instant(self) -> datetime | None:
@@ -147,10 +152,14 @@ class DryRunLedger:
         self._database = database
         self._kept: StateCache | None = None
         self._gone: dict[str, Lifecycle] = {}
+        self._portal: Sequence[PortalLife] = ()
+        self._preparation = ""
         self.waits_for_disk = True
 
     def prepare(self) -> None:
-        """Nothing: a dry run makes no tables."""
+        """Looks whether the schema can be brought up to date. Raises UnfitTables and LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            self._preparation = schema.preparation(transaction)
 
     def last_instant(self) -> datetime | None:
         """The instant of the last pass, written or planned. Raises LedgerError."""
@@ -171,12 +180,19 @@ class DryRunLedger:
         with self._database.transaction(read_only=True) as transaction:
             has_tables = schema.version(transaction) > 0
             if self._kept is None:
-                self._kept = StateCache(
-                    known_state(transaction) if has_tables else portal_state(transaction)
-                )
+                self._kept = StateCache(self._known(transaction, has_tables=has_tables))
             known = self._kept.known(snapshot)
-            before = (gone if has_tables else portal_gone)(transaction, snapshot, known)
+            if has_tables:
+                before = gone(transaction, snapshot, known)
+            else:
+                before = portal.gone(self._portal, snapshot, known)
         return self._kept.known(snapshot, {**before, **self._gone})
+
+    def _known(self, transaction: Transaction, *, has_tables: bool) -> KnownState:
+        if has_tables:
+            return replace(known_state(transaction), preparation=self._preparation)
+        self._portal = portal_lives(transaction)
+        return KnownState(adopted=portal.alive(self._portal), preparation=self._preparation)
 
     def plan_on(self, plan: Plan) -> None:
         """The next plan follows this one."""

@@ -1,60 +1,65 @@
 """Brings the tables up to date, shows them, and removes them. The SQL itself is in `schema/`."""
 
 import logging
+from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Final
 
-from reconciler.core.text import quoted
-from reconciler.errors import LedgerError
+from msgspec import Struct
+
+from reconciler.core.catalog import Made, made_by
+from reconciler.core.installation import Installation, hidden, install
+from reconciler.errors import LedgerError, UnfitTables
+from reconciler.ledger.grants import grant
+from reconciler.ledger.inspection import answers, read_catalog, tables_asked_for
 from reconciler.ledger.postgres import Database, Transaction
+from reconciler.ledger.queries import load
 
 log = logging.getLogger(__name__)
 
-ROLES: Final = {
-    "reader": ("reader",),
-    "runner": ("runner",),
-    "operator": ("reader", "runner", "operator"),
-}
-"""The roles of the ledger, and which files of `schema/grants` each is made of."""
-
 _FOLDER: Final = resources.files("reconciler") / "schema"
-
-_SEQUENCES: Final = """
-SELECT pg_get_serial_sequence(name, 'id')
-FROM unnest(ARRAY['reconciler_passes', 'tenant_billing_lifecycle',
-                  'tenant_skill_events', 'tenant_suspension_events']) AS name
-"""
-
-_CONTRADICTIONS: Final = """
-SELECT tenant_name || ' ' || coalesce(skill_id || ' ', '') || event_kind
-       || ' without its opposite before it, ' || count(*) || ' times'
-FROM (
-    SELECT tenant_name, skill_id, event_kind,
-           lag(event_kind) OVER (PARTITION BY tenant_name, skill_id ORDER BY occurred_at, id) AS before
-    FROM tenant_skill_events WHERE lifecycle_id IS NULL
-    UNION ALL
-    SELECT tenant_name, NULL, event_kind,
-           lag(event_kind) OVER (PARTITION BY tenant_name ORDER BY occurred_at, id)
-    FROM tenant_suspension_events WHERE lifecycle_id IS NULL
-) portal
-WHERE event_kind = before OR (before IS NULL AND event_kind IN ('disabled', 'resumed'))
-GROUP BY tenant_name, skill_id, event_kind
-ORDER BY tenant_name, skill_id
-"""
+_OF_INVOICES: Final = "-invoices"
+"""In the name of a file: what it makes is left out where the invoice tables are the portal's."""
+_SQL: Final = load("schema")
 
 VERSION: Final = 3
 """The version that this program works with; `schema/99-version.sql` writes it."""
 
 
-def statements() -> str:
+class Applied(Struct, frozen=True):
+    """What `apply` did."""
+
+    changed: bool
+    """Whether any statement was run."""
+    says: Sequence[str] = ()
+    """Of the tables that were adapted, and of those that were left as they are."""
+
+
+def statements(*, with_invoices: bool = True) -> str:
     """All statements that make the schema; each may be run again."""
-    files = sorted(file.name for file in _FOLDER.iterdir() if file.name[:1].isdigit())
-    return "\n".join((_FOLDER / name).read_text() for name in files)
+    return "\n".join(
+        text for name, text in _files().items() if with_invoices or _OF_INVOICES not in name
+    )
+
+
+@cache
+def _files() -> Mapping[str, str]:
+    names = sorted(file.name for file in _FOLDER.iterdir() if file.name[:1].isdigit())
+    return {name: (_FOLDER / name).read_text(encoding="utf-8") for name in names}
+
+
+@cache
+def _made() -> tuple[Made, Made]:
+    """What the schema makes: of the ledger, and of invoices."""
+    ledger = statements(with_invoices=False)
+    invoices = "\n".join(text for name, text in _files().items() if _OF_INVOICES in name)
+    return made_by(ledger), made_by(invoices)
 
 
 def drop_statements() -> str:
     """The statements that remove it, with every row."""
-    return (_FOLDER / "drop.sql").read_text()
+    return (_FOLDER / "drop.sql").read_text(encoding="utf-8")
 
 
 def version(transaction: Transaction) -> int:
@@ -85,45 +90,83 @@ def check_current(transaction: Transaction, database: Database) -> None:
         )
 
 
-def apply(database: Database, *, always: bool = False) -> bool:
-    """Runs the statements where the schema is behind (or `always`); tells whether it did.
+def preparation(transaction: Transaction) -> str:
+    """The statements that a pass runs first; empty where the tables are as it needs them.
 
-    Raises LedgerError, also where the schema is newer than this program.
+    Raises UnfitTables where nothing can be done about them, and LedgerError.
+    """
+    found = _inspected(transaction)
+    return _all_of(found) if found.is_due else ""
+
+
+def apply(
+    database: Database,
+    *,
+    always: bool = False,
+    tables: str | None = None,
+    grants: Mapping[str, str] | None = None,
+) -> Applied:
+    """Runs the statements where the schema is behind (or `always`), all in one transaction.
+
+    `tables`: `all`, `ledger` to leave the invoice tables to the portal, None for what was said before.
+    `grants`: the role that gets the rights, for each of `grants.ROLES` that is given.
+    Raises UnfitTables before anything is changed, and LedgerError, also where the schema is newer.
     """
     with database.transaction() as transaction:
-        found = version(transaction)
-        if found == VERSION and not always:
-            return False
+        if not always and not _inspected(transaction).is_due:
+            return Applied(changed=False)
         # Several may start at once; the others find it done.
         transaction.lock(lambda: None)
-        if version(transaction) == VERSION and not always:
-            return False
-        transaction.execute(statements())
-        if found == 0:
+        found = _inspected(transaction, tables, is_asked=always)
+        if not found.is_due:
+            return Applied(changed=False)
+        transaction.execute(_all_of(found))
+        if found.is_adopted:
             for contradiction in contradictions(transaction):
                 log.warning("the portal's rows contradict themselves, and are kept: %s", contradiction)
-        return True
+        for kind, role in (grants or {}).items():
+            grant(transaction, database, kind, role)
+    return Applied(changed=True, says=[*map(str, found.adaptations), *found.notes])
+
+
+def _inspected(
+    transaction: Transaction, tables: str | None = None, *, is_asked: bool = False
+) -> Installation:
+    """Raises UnfitTables, with the same words whoever asks, and LedgerError."""
+    ledger, invoices = _made()
+    catalog = read_catalog(transaction, ledger | invoices)
+    if unseen := hidden(catalog, ledger):
+        # The version itself could not be read.
+        raise UnfitTables(unseen)
+    found = install(
+        catalog,
+        ledger,
+        invoices,
+        tables=tables or tables_asked_for(transaction, catalog),
+        is_behind=version(transaction) < VERSION,
+        is_asked=is_asked,
+    )
+    # Who may not change a table may not read it either, perhaps.
+    if problems := found.problems or [*answers(transaction, found.questions)]:
+        raise UnfitTables(problems)
+    return found
+
+
+def _all_of(found: Installation) -> str:
+    """The statements of the schema, between those that go before and those that come after."""
+    before = [one.statement for one in found.adaptations if not one.is_last]
+    after = [one.statement for one in found.adaptations if one.is_last]
+    # A later version of the schema, and a role that only runs passes, go by what was said here.
+    after.append(
+        f"UPDATE reconciler_schema SET tables = '{found.tables}' WHERE version = {VERSION}"  # noqa: S608 - both are ours
+    )
+    made = statements(with_invoices=found.with_invoices)
+    return "\n".join([*(f"{one};" for one in before), made, *(f"{one};" for one in after)])
 
 
 def contradictions(transaction: Transaction) -> list[str]:
     """What the portal's rows say twice in a row, for people; they are kept as they are."""
-    return [text for (text,) in transaction.rows(_CONTRADICTIONS)]
-
-
-def grant(database: Database, kind: str, role: str) -> None:
-    """Grants a role what one of ROLES needs, and no more. Raises LedgerError."""
-    with database.transaction() as transaction:
-        found = transaction.rows("SELECT quote_ident(rolname) FROM pg_roles WHERE rolname = %s", role)
-        if not found:
-            raise LedgerError(
-                f"{database} has no role {quoted(role)}; create it first: CREATE ROLE … LOGIN"
-            )
-        sequences = ", ".join(name for (name,) in transaction.rows(_SEQUENCES))
-        schema = transaction.value("SELECT quote_ident(current_schema())")
-        transaction.execute(f"GRANT USAGE ON SCHEMA {schema} TO {found[0][0]}")
-        for included in ROLES[kind]:
-            statements = (_FOLDER / "grants" / f"{included}.sql").read_text()
-            transaction.execute(statements.format(role=found[0][0], sequences=sequences))
+    return [text for (text,) in transaction.rows(_SQL["contradictions"])]
 
 
 def drop(database: Database) -> None:

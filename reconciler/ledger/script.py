@@ -10,7 +10,6 @@ from reconciler.core.kinds import MEANING
 from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.tenant import KnownState
 from reconciler.ledger.postgres import LOCK_KEY
-from reconciler.ledger.schema import statements
 from reconciler.ledger.steps import (
     Insert,
     Numbers,
@@ -37,8 +36,8 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
     yield "BEGIN;"
     yield "SET LOCAL standard_conforming_strings = on;"
     yield f"SELECT pg_advisory_xact_lock({LOCK_KEY});"
-    if not known.has_tables:
-        yield statements()
+    if known.preparation:
+        yield known.preparation
     yield (
         "DO $$ BEGIN IF (SELECT ROW(id, observed_at) FROM reconciler_passes ORDER BY id DESC LIMIT 1) "
         f"IS DISTINCT FROM {_last(known)} "

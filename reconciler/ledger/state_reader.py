@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from reconciler.core.portal import PortalEvent, PortalLife, PortalLifecycle, lives
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
@@ -53,31 +54,18 @@ def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Map
     return {lifecycle.uid: lifecycle for lifecycle in ended if lifecycle.uid is not None}
 
 
-def portal_state(transaction: Transaction) -> KnownState:
+def portal_lives(transaction: Transaction) -> Sequence[PortalLife]:
     """What the portal's hooks wrote, where the schema is still theirs; nothing where there is none."""
-    if not transaction.value(_SQL["has_portal"]):
-        return KnownState(has_tables=False)
-    lifecycles = map(_lifecycle, transaction.rows(_SQL["portal"]))
-    return KnownState(
-        has_tables=False, adopted={one.name: one for one in lifecycles if one.read_at is None}
-    )
-
-
-def portal_gone(
-    transaction: Transaction, snapshot: Snapshot, known: KnownState
-) -> Mapping[str, Lifecycle]:
-    """The same of those in the snapshot that have ended, as they were then."""
-    if not transaction.value(_SQL["has_portal"]):
-        return {}
-    ended = {one.name: one for one in map(_lifecycle, transaction.rows(_SQL["portal"])) if one.read_at}
-    return {
-        tenant.uid: replace(ended[tenant.name], uid=tenant.uid)
-        for tenant in snapshot.tenants
-        if tenant.name in ended
-        and tenant.uid not in known.live
-        and tenant.name not in known.adopted
-        and tenant.created_at <= (ended[tenant.name].read_at or tenant.created_at)
-    }
+    now, tables = transaction.rows(_SQL["portal_tables"])[0]
+    lifecycles: list[PortalLifecycle] = []
+    events: list[PortalEvent] = []
+    if "tenant_billing_lifecycle" in tables:
+        lifecycles = [PortalLifecycle(*row) for row in transaction.rows(_SQL["portal_lifecycles"])]
+    if "tenant_skill_events" in tables:
+        events += [PortalEvent(*row) for row in transaction.rows(_SQL["portal_skill_events"])]
+    if "tenant_suspension_events" in tables:
+        events += [PortalEvent(*row) for row in transaction.rows(_SQL["portal_suspension_events"])]
+    return lives(lifecycles, events, now)
 
 
 def _lifecycle(row: Sequence[Any]) -> Lifecycle:

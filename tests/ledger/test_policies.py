@@ -59,7 +59,7 @@ def test_a_pass_does_not_write_by_filtered_rows(
     secure(ledger, table, policy)
     later = snapshot(tmp_path, "20261202T000000Z", tenant("ada", "mail", suspend=True))
     ran = hosted("run", "--snapshot", later, "--allow-deletions", "1")
-    assert (ran.status, ran.out) == (1, "")
+    assert (ran.status, ran.out) == (2, "")
     assert "row-level security" in ran.err
     assert table in ran.err
     assert "BYPASSRLS" in ran.err
@@ -83,7 +83,7 @@ def test_a_dry_run_does_not_plan_a_backfill_over_rows_that_a_policy_hides(
         secure(ledger, table)
     later = snapshot(tmp_path, "20261202T000000Z", tenant("ada", "mail", "wiki"), tenant("bea"))
     ran = hosted("run", "--snapshot", later, "--dry-run")
-    assert (ran.status, ran.out) == (1, "")
+    assert (ran.status, ran.out) == (2, "")
     assert "row-level security" in ran.err
 
 

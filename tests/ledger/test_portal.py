@@ -214,7 +214,7 @@ def test_after_the_adoption_nobody_writes_like_the_portal(portal: Command, datab
     run(portal, 1, *SAME)
     with (
         psycopg.connect(database) as connection,
-        pytest.raises(psycopg.errors.CheckViolation),
+        pytest.raises(psycopg.errors.RestrictViolation),
     ):
         connection.execute(
             "INSERT INTO tenant_skill_events (tenant_name, skill_id, event_kind) "

@@ -191,7 +191,7 @@ def test_only_one_of_a_name_and_one_of_a_uid_is_alive(ledger: Connection, ledger
 
 def test_a_lifecycle_cannot_end_before_it_begins(ledger: Connection, ledger_url: str) -> None:
     apply(ledger_url, FIRST)
-    with pytest.raises(errors.CheckViolation, match="ends_after_it_begins"):
+    with pytest.raises(errors.CheckViolation, match="begins_before_it_ends"):
         ledger.execute("""
             UPDATE tenant_billing_lifecycle
             SET deleted_at = created_at - interval '1 second',

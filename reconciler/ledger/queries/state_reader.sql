@@ -30,6 +30,15 @@ SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
        s.skills, s.suspended, s.changed_at, s.read_at, s.held
 FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
 WHERE l.deleted_at IS NULL
+UNION ALL
+-- What a hook of the portal wrote after the adoption has no state yet: it is taken up like an adopted one.
+SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
+       d.skills, d.suspended, d.changed_at, NULL, false
+FROM reconciler_derived_state(ARRAY(
+    SELECT late.id FROM tenant_billing_lifecycle late
+    WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id))) d
+JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
 
 -- gone --
 -- Of these tenants (uids, names, times of creation) those that have ended, as their last lifecycle was at its end.
@@ -55,28 +64,32 @@ JOIN reconciler_derived_state((SELECT coalesce(array_agg(id), '{}') FROM ended))
 SELECT l.tenant_uid FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
 WHERE l.tenant_uid IS NOT NULL AND NOT s.held
 
--- has_portal --
--- Whether the portal has made its tables.
-SELECT to_regclass('tenant_billing_lifecycle') IS NOT NULL
+-- portal_tables --
+-- The time, and which of its tables the portal has made.
+SELECT now(), coalesce(array_agg(c.relname::text), '{}') FROM pg_class c
+WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema()))
+  AND c.relname IN ('tenant_billing_lifecycle', 'tenant_skill_events', 'tenant_suspension_events')
 
--- portal --
--- What the portal wrote, before the schema is brought up to date; for a dry run.
-WITH switched AS (
-    SELECT DISTINCT ON (tenant_name, skill_id)
-           tenant_name, skill_id, event_kind = 'enabled' AS is_on
-    FROM tenant_skill_events ORDER BY tenant_name, skill_id, occurred_at DESC, id DESC
-), suspension AS (
-    SELECT DISTINCT ON (tenant_name) tenant_name, event_kind = 'suspended' AS is_on
-    FROM tenant_suspension_events ORDER BY tenant_name, occurred_at DESC, id DESC
-), event AS (
-    SELECT tenant_name, occurred_at FROM tenant_skill_events
-    UNION ALL SELECT tenant_name, occurred_at FROM tenant_suspension_events
-)
-SELECT NULL::bigint, NULL::text, l.tenant_name, l.zitadel_org_id, l.created_at,
-       ARRAY(SELECT skill_id FROM switched s WHERE s.tenant_name = l.tenant_name AND s.is_on
-             ORDER BY skill_id COLLATE "C"),
-       coalesce((SELECT is_on FROM suspension s WHERE s.tenant_name = l.tenant_name), false),
-       least(greatest(l.created_at, (SELECT max(occurred_at) FROM event e
-                                     WHERE e.tenant_name = l.tenant_name)), now()),
-       l.deleted_at, false
-FROM tenant_billing_lifecycle l
+-- portal_lifecycles --
+-- The portal's lifecycles, before the schema is there. A column that its table lacks is the absent one.
+SELECT row.* FROM (SELECT NULL::bigint AS id, NULL::timestamptz AS deleted_at) AS absent
+CROSS JOIN LATERAL (
+    SELECT tenant_name::text, zitadel_org_id::text, created_at, deleted_at
+    FROM tenant_billing_lifecycle l ORDER BY id, l.ctid
+) AS row
+
+-- portal_skill_events --
+-- The portal's rows of skills, in the order in which they count.
+SELECT row.* FROM (SELECT NULL::bigint AS id) AS absent
+CROSS JOIN LATERAL (
+    SELECT tenant_name::text, skill_id::text, event_kind::text = 'enabled', occurred_at
+    FROM tenant_skill_events e ORDER BY occurred_at, id, e.ctid
+) AS row
+
+-- portal_suspension_events --
+-- The portal's rows of suspensions, in the order in which they count.
+SELECT row.* FROM (SELECT NULL::bigint AS id) AS absent
+CROSS JOIN LATERAL (
+    SELECT tenant_name::text, NULL::text, event_kind::text = 'suspended', occurred_at
+    FROM tenant_suspension_events e ORDER BY occurred_at, id, e.ctid
+) AS row
