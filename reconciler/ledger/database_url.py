@@ -1,4 +1,4 @@
-"""Reads the ledger's URL as people hand it over, and says what is wrong with one that cannot be read."""
+"""Cleans the ledger's URL, and says what is wrong with one that libpq cannot read."""
 
 import re
 from typing import Final
@@ -12,27 +12,27 @@ _OF_OTHER_PROGRAMS: Final = {
     "schema": "to work in a schema, give options=-csearch_path%3DNAME instead",
     "pgbouncer": "leave it out: a pooler needs no setting here",
 }
-"""Parameters that other programs read from such a URL, and libpq refuses."""
+"""Parameters of other programs, which libpq rejects, and what to do instead."""
 
 
 def why_unreadable(url: str, problem: str) -> str:
-    """What is wrong with a URL; of the URL itself only what can be no secret."""
+    """What is wrong with a URL. Of the URL itself it quotes only what cannot be a secret."""
     scheme, found, rest = url.partition("://")
     if found and re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and scheme not in ("postgresql", "postgres"):
         return f"its scheme is {scheme}; write postgresql://"
     parameter = re.search(r'URI query parameter: "(\w+)"', problem)
-    # An unescaped ? in the password would make a parameter of the rest of it.
+    # After an unescaped ? in the password, the rest of it would look like a parameter.
     if parameter and "@" not in rest.partition("?")[2]:
         name = parameter[1]
         advice = _OF_OTHER_PROGRAMS.get(name, "leave it out")
-        return f"libpq knows no parameter {name}; {advice}"
+        return f"libpq does not know the parameter {name}; {advice}"
     if "percent-encoded" in problem:
-        return "a % in it begins no escape like %40; write %25 for a % in the password"
+        return "it contains a % that is not part of an escape like %40; write a % in the password as %25"
     return EXPECTED
 
 
 def unwrapped(url: str) -> str:
-    """The URL without what a file, a Secret or a shell has left around it."""
+    """The URL without the white space and quotes that a file, a Secret or a shell left around it."""
     url = url.strip()
     if len(url) > 1 and url[0] == url[-1] and url[0] in "'\"":
         url = url[1:-1].strip()

@@ -1,6 +1,6 @@
-"""The one file that knows psycopg: connections, transactions, and what their errors mean.
+"""Connections and transactions of Postgres, and its errors. No other module imports psycopg.
 
-Nothing here depends on the session between two transactions, so that a pooler may stand in between.
+Nothing is kept in a session between two transactions, so a connection pooler can be in between.
 """
 
 import select
@@ -21,33 +21,33 @@ from reconciler.ledger.database_url import EXPECTED, unwrapped, why_unreadable
 OLDEST_SERVER: Final = 15
 APPLICATION_NAME: Final = "reconciler"
 PORTION: Final = 1000
-"""Rows that are here at a time, where there may be many."""
+"""Rows that are fetched at a time."""
 
 OLDEST_CONNECTION: Final = 60.0
-"""Seconds after which a connection is not used for another transaction: the address of the primary, and
-what is set for the database or the role, are then read anew."""
+"""Seconds after which a connection is replaced. The new one finds the current primary, and the current
+settings of the database and the role."""
 KEEPALIVES: Final[Mapping[str, Any]] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 25_000,
 }
-"""How soon a server that vanished without a word is noticed; the URL may say otherwise."""
+"""They detect a server that disappeared without closing the connection. The URL can override them."""
 
-# As pg_dump does: rows that a policy hides are an error, and a limit that is set for the role, and meant
-# for people, does not end a long statement. The server drops a client that has vanished.
+# As in pg_dump: rows hidden by a policy are an error, and time limits that are set for the role do not
+# end a long statement. The keepalives let the server drop a client that disappeared.
 _SESSION: Final = (
     "SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; "
     "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL tcp_keepalives_idle = 10; "
     "SET LOCAL tcp_keepalives_interval = 5; SET LOCAL tcp_keepalives_count = 3; "
 )
 
-# One writer at a time. The lock belongs to the schema, and ends with the transaction.
+# One writer at a time: one lock per schema, released at the end of the transaction.
 LOCK_KEY: Final = "hashtextextended('reconciler ledger of ' || current_schema(), 0)"
 
 
 class CommitUnknown(LedgerError):
-    """The connection was lost while the commit was under way."""
+    """The connection was lost during the commit, so nobody knows whether it was committed."""
 
 
 class Transaction:
@@ -58,7 +58,7 @@ class Transaction:
         self._begin = begin
 
     def _begun(self) -> "psycopg.Connection[Any]":
-        """Begins, unless that was done together with the first statement."""
+        """Sends the BEGIN, unless the first statement did."""
         if self._begin:
             self.execute("")
         return self._connection
@@ -68,7 +68,7 @@ class Transaction:
             return cursor.execute(statement.encode(), parameters or None).fetchall()
 
     def answers(self, *questions: tuple[str, Sequence[object]] | None) -> list[list[tuple[Any, ...]]]:
-        """The rows of several statements with their parameters, in one round trip; of None no rows."""
+        """Runs several statements, each with its parameters, in one round trip. None gives no rows."""
         connection = self._begun()
         cursors = [question and connection.cursor(binary=True) for question in questions]
         with connection.pipeline():
@@ -78,12 +78,12 @@ class Transaction:
         return [cursor.fetchall() if cursor else [] for cursor in cursors]
 
     def stream(self, statement: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        """Like `rows`, read while the server still sends them."""
+        """Like `rows`, but yields rows while the server is still sending."""
         with self._begun().cursor(binary=True) as cursor:
             yield from cursor.stream(statement.encode(), parameters or None, size=PORTION)
 
     def portions(self, statement: str) -> Iterator[tuple[Any, ...]]:
-        """Like `rows`, however many there are: only a portion of them is here at a time."""
+        """Like `rows`, but with only a portion of the rows in memory at a time."""
         self.execute(f"DECLARE portions NO SCROLL CURSOR FOR {statement}")
         while rows := self.rows(f"FETCH {PORTION} FROM portions"):
             yield from rows
@@ -94,22 +94,22 @@ class Transaction:
         return self.rows(statement, *parameters)[0][0]
 
     def change(self, statement: str, *parameters: object, rows: int) -> None:
-        """A statement that has to change so many rows. Raises LedgerError where it does not."""
+        """Runs a statement that must change exactly `rows` rows. Raises LedgerError if it does not."""
         with self._begun().cursor() as cursor:
             changed = cursor.execute(statement.encode(), parameters).rowcount
         _check_count(" ".join(statement.split()[:3]), changed, rows)
 
     def execute(self, statement: str, *parameters: object) -> None:
-        """One statement; or several in one round trip, where there are no parameters."""
+        """Runs one statement, or several in one round trip if there are no parameters."""
         if parameters:
             self._begun().execute(statement.encode(), parameters)
         else:
             self._results(statement)
 
     def _results(self, statements: str) -> list[list[tuple[Any, ...]]]:
-        """Runs statements without parameters in one round trip, the first of all with the BEGIN.
+        """Runs statements without parameters in one round trip; the first call also sends the BEGIN.
 
-        Returns the rows of those that give any.
+        Returns the rows of those that return any.
         """
         begin, self._begin = self._begin, ""
         cursor = self._connection.execute(f"{begin}{statements}".encode())
@@ -122,7 +122,7 @@ class Transaction:
         types: Sequence[str],
         rows: Iterable[Sequence[object]],
     ) -> None:
-        """Appends rows in bulk, in the binary format. Raises LedgerError where one did not arrive."""
+        """Appends rows in bulk, in the binary format. Raises LedgerError if one did not arrive."""
         statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
             sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, columns))
         )
@@ -136,8 +136,8 @@ class Transaction:
             _check_count(f"COPY {table}", cursor.rowcount, count)
 
     def lock(self, on_wait: Callable[[], None]) -> None:
-        """Waits until no other pass is being written; calls `on_wait` once where that takes time."""
-        # Nothing is read with it: whoever waits here must hold no lock on a table.
+        """Waits until no other pass is being written. Calls `on_wait` once if it has to wait."""
+        # Taken in a statement of its own, so that a waiter holds no table lock.
         (got,) = self._results(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})")
         if got != [(True,)]:
             on_wait()
@@ -145,7 +145,7 @@ class Transaction:
 
 
 class Database:
-    """One database, connected to anew for each transaction that finds no usable connection."""
+    """A database. A transaction reconnects to it if there is no usable connection."""
 
     def __init__(self, url: str, *, connect_timeout: float = 10, lock_timeout: float = 60) -> None:
         self._url = unwrapped(url)
@@ -161,13 +161,13 @@ class Database:
     ) -> Iterator[Transaction]:
         """A transaction that is committed at the end of the block, or rolled back by an error.
 
-        Raises LedgerError; CommitUnknown where the answer to the commit never came. One that does not
-        wait for the disk may be lost, as a whole and with all after it, when the server's machine fails.
+        Raises LedgerError, and CommitUnknown if the answer to the commit never arrived. Without
+        `waits_for_disk`, this transaction and all later ones may be lost if the server crashes.
         """
         committing = False
         connection = self._connected()
         try:
-            # Not READ WRITE: a database may be set to read-only, and is not to be written then.
+            # Not READ WRITE, because a database that is set to read-only must not be written.
             mode = "REPEATABLE READ READ ONLY" if read_only else "READ COMMITTED"
             milliseconds = round(self._lock_timeout * 1000)
             yield Transaction(
@@ -191,14 +191,15 @@ class Database:
         except BaseException as error:
             self.close()
             if committing:
-                raise CommitUnknown(f"{self}: interrupted while the pass was committed") from error
+                raise CommitUnknown(f"{self}: interrupted during the commit") from error
             raise
 
     def holds(self, name: str) -> bool:
-        """Whether this connection has the lock of that name, which it then keeps until it is closed.
+        """Tries to take the lock of that name, and returns whether this connection has it.
 
-        It belongs to a transaction that stays open and idle: so it holds behind a pooler, too, and goes
-        to somebody else as soon as this connection is lost. Raises LedgerError.
+        The connection keeps the lock until it is closed. The lock belongs to a transaction that stays
+        open and idle: so it also works behind a pooler, and is released as soon as the connection is
+        lost. Raises LedgerError.
         """
         try:
             if self._connection is not None and not self._connection.closed:
@@ -216,23 +217,23 @@ class Database:
             self.close()
         except psycopg.Error as error:
             self.close()
-            raise LedgerError(f"{self}: {_told(error)}; who leads is not known") from error
+            raise LedgerError(f"{self}: {_told(error)}; cannot tell which replica is active") from error
         return False
 
     def close(self) -> None:
-        """Ends the connection; what was not committed is rolled back."""
+        """Closes the connection. What was not committed is rolled back."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def beside(self) -> "Database":
-        """The same database, by a connection of its own."""
+        """The same database, with a connection of its own."""
         return Database(
             self._url, connect_timeout=self._connect_timeout, lock_timeout=self._lock_timeout
         )
 
     def __str__(self) -> str:
-        """Where it is, for messages; never with a password."""
+        """The database and its host, for messages; never with a password."""
         where = self._where
         host = where.get("host") or where.get("hostaddr") or "the local socket"
         port = f":{where['port']}" if where.get("port") else ""
@@ -249,7 +250,7 @@ class Database:
                 self._url,
                 **{name: value for name, value in KEEPALIVES.items() if name not in given},
                 autocommit=True,
-                # A pooler may hand each transaction to another session: nothing may be kept in one.
+                # A pooler may run each transaction in another session: nothing can be prepared in one.
                 prepare_threshold=None,
                 connect_timeout=given.get("connect_timeout") or self._connect_timeout,
                 application_name=given.get("application_name") or APPLICATION_NAME,
@@ -267,25 +268,25 @@ class Database:
         if encoding not in ("UTF8", None):
             connection.close()
             raise LedgerError(
-                f"{self} is encoded in {encoding}, which cannot hold every name; UTF8 is needed"
+                f"{self} has the encoding {encoding}, which cannot store every name; UTF8 is needed"
             )
         self._connection, self._connected_at = connection, time.monotonic()
         return connection
 
     def _is_usable(self, connection: "psycopg.Connection[Any]") -> bool:
-        """Whether it is idle, young enough, and not ended by the server meanwhile."""
+        """Whether it is idle, not too old, and not closed by the server."""
         if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
             return False
         if time.monotonic() - self._connected_at > OLDEST_CONNECTION:
             return False
-        # To an idle client a server says nothing, except that it ends the session.
+        # A server sends nothing to an idle client, except when it ends the session.
         readable, _, _ = select.select([connection.fileno()], [], [], 0)
         return not readable
 
     def _why_read_only(
         self, connection: "psycopg.Connection[Any]", error: psycopg.Error
     ) -> LedgerError | None:
-        """Why the server took no write, where that is what went wrong."""
+        """The error to raise if the server refused a write because it is read-only."""
         if not isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
             return None
         is_standby = False
@@ -294,12 +295,12 @@ class Database:
             is_standby = connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
         if is_standby:
             return LedgerError(
-                f"{self} is a standby, which takes no writes; connect to the primary "
+                f"{self} is a standby and accepts no writes; connect to the primary "
                 "(with several hosts in the URL: ?target_session_attrs=read-write)"
             )
         return LedgerError(
             f"{self} is read-only: default_transaction_read_only is on for the database, the role or "
-            "this connection; nothing was written. Where it is to be written again: "
+            "this connection; nothing was written. To allow writes again: "
             "ALTER DATABASE (or ROLE) … RESET default_transaction_read_only"
         )
 
@@ -311,11 +312,11 @@ class Database:
                 )
             case psycopg.errors.InsufficientPrivilege() if error.diag.source_function == _RLS:
                 advice = (
-                    "with its rows filtered, the ledger would be wrong: let this role see all of them "
+                    "with rows hidden from it, a pass would be wrong; let this role see all rows "
                     "(ALTER ROLE … BYPASSRLS), or ALTER TABLE … DISABLE ROW LEVEL SECURITY"
                 )
             case psycopg.errors.InsufficientPrivilege():
-                advice = "grant this role what it lacks, or run `reconciler schema apply` as the owner"
+                advice = "grant this role the right, or run `reconciler schema apply` as the owner"
             case psycopg.errors.IntegrityError():
                 advice = "the database refused a row that contradicts the ledger; nothing was written"
             case _:
@@ -324,11 +325,11 @@ class Database:
 
 
 _RLS: Final = "check_enable_rls"
-"""The function of Postgres that refuses to read or write past a policy."""
+"""The function of Postgres that raises the error if a policy would hide rows."""
 
 
 def _session(connection: "psycopg.Connection[Any]") -> str:
-    """What every transaction begins with."""
+    """The settings at the beginning of every transaction."""
     if connection.info.server_version >= 170_000:
         return f"{_SESSION}SET LOCAL transaction_timeout = 0; "
     return _SESSION
@@ -337,21 +338,21 @@ def _session(connection: "psycopg.Connection[Any]") -> str:
 def _check_count(what: str, changed: int, rows: int) -> None:
     if changed != rows:
         raise LedgerError(
-            f"{what} reached {changed} rows where the plan has {rows}; nothing was written. A policy, a "
-            "rule or a trigger of the database's changes what is written, or something else writes to "
-            "the ledger: `reconciler verify` tells what it holds"
+            f"{what} changed {changed} rows instead of {rows}; nothing was written. A policy, a rule or "
+            "a trigger of the database interferes, or another program writes to the ledger. "
+            "`reconciler verify` checks it"
         )
 
 
 def _parts(url: str) -> Mapping[str, Any]:
-    """What libpq makes of the URL. Raises UsageError, which quotes no secret."""
+    """The URL as libpq reads it. Raises UsageError, which quotes no secret."""
     try:
         parts = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
         raise UsageError(f"the database URL cannot be read: {why_unreadable(url, str(error))}") from None
     host, database = str(parts.get("host") or ""), str(parts.get("dbname") or "")
     ports = str(parts.get("port") or "0").split(",")
-    # An @ or a / in the password moves a part of it into the host, the port or the name.
+    # After an unescaped @ or / in the password, a part of it is read as host, port or name.
     if "@" in host + database or "/" in database or not all(port.isdecimal() for port in ports):
         raise UsageError(f"the database URL cannot be read: {EXPECTED}")
     return parts
@@ -365,4 +366,4 @@ def _told(error: psycopg.Error) -> str:
 
 
 _GUESS: Final = "Is the server running on that host and accepting TCP/IP connections?"
-"""What libpq adds to every refused connection."""
+"""libpq appends this to the message about a refused connection."""

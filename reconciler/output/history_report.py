@@ -1,4 +1,4 @@
-"""A tenant's history for a person: a bar for each skill over time, and every row beneath."""
+"""A tenant's history as text: a bar over time for each skill, and a table of all rows."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -17,9 +17,9 @@ def timeline(
     width: int = 100,
     shown: Span | None = None,
 ) -> Iterator[str]:
-    """The lines, without their ends; at most `width` wide but for the table beneath the bars.
+    """The lines, without line ends. The bars are at most `width` wide; the table may be wider.
 
-    `shown` leaves out what lies outside of it.
+    With `shown`, only that span is included.
     """
     parts = {one.id: one for one in within(lifecycles, shown)} if shown else None
     for lifecycle in lifecycles:
@@ -45,13 +45,13 @@ def _bars(lifecycle: WrittenLifecycle, life: Span, whole: Span, width: int) -> I
     labels = {subject: clean(subject) if subject else "(suspended)" for subject in found}
     label_width = max(map(len, labels.values()), default=0)
     bar_width = max(width - label_width - 4, NARROWEST)
-    # Skills by name; the suspension last, as it is about all of them.
+    # Skills by name, then the suspension, which affects all of them.
     for subject in sorted(found, key=lambda one: (one is None, one or "")):
         mark = _ON if subject is not None else _SUSPENDED
         bar = [_OFF] * bar_width
         for span in filter(None, (one.common(whole) for one in found[subject])):
             first = _column(span.start, whole, bar_width)
-            # However short it was, it is seen.
+            # Even the shortest span is visible.
             last = max(_column(span.end, whole, bar_width), first + 1)
             bar[first:last] = [mark] * (min(last, bar_width) - first)
         yield f"  {labels[subject]:<{label_width}}  {''.join(bar)}"
@@ -68,7 +68,7 @@ def _column(instant: datetime, whole: Span, width: int) -> int:
 
 
 def answered(answers: Sequence[Answer], at: str, asked: Span, known_until: datetime) -> Iterator[str]:
-    """Whether each was billable, and why; the lines, without their ends."""
+    """Whether each was billable, and why: the lines, without line ends."""
     yield f"{clean(at)}: {stamp(asked.start)} to {stamp(asked.end)}"
     if known_until < asked.end and asked.end - asked.start > timedelta(seconds=1):
         yield f"known until {stamp(known_until)}, the last pass"

@@ -43,8 +43,8 @@ def test_what_a_secret_leaves_around_the_url_does_not_count(
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        (f"postgresql://me:{SECRET}@h/d?schema=billing", "no parameter schema"),
-        (f"postgresql://me:{SECRET}@h/d?pgbouncer=true", "no parameter pgbouncer"),
+        (f"postgresql://me:{SECRET}@h/d?schema=billing", "not know the parameter schema"),
+        (f"postgresql://me:{SECRET}@h/d?pgbouncer=true", "not know the parameter pgbouncer"),
         (f"postgresql://me:{SECRET}@h/d?sslmode=require&connection_limit=1", "connection_limit"),
         (f"postgresql+psycopg://me:{SECRET}@h/d", "scheme is postgresql+psycopg"),
         (f"postgresql+asyncpg://me:{SECRET}@h/d", "scheme is postgresql+asyncpg"),
