@@ -22,6 +22,7 @@ import pytest
 from reconciler.embedded import EmbeddedPostgres
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
+from tests.waiting import PATIENCE
 
 freezegun.configure(extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary", "urllib3"])
 
@@ -58,8 +59,8 @@ def database_url(server: str, name: str) -> str:
     return server.replace("@/postgres?", f"@/{name}?")
 
 
-def open_database(url: str, *, lock_timeout: float = 10) -> Database:
-    return Database(url, connect_timeout=5, lock_timeout=lock_timeout)
+def open_database(url: str, *, lock_timeout: float = 60) -> Database:
+    return Database(url, connect_timeout=60, lock_timeout=lock_timeout)
 
 
 def fresh_database(server: str, template: str) -> Iterator[str]:
@@ -134,7 +135,7 @@ class Command:
             capture_output=True,
             cwd=self.folder,
             env={**self.environment(), **settings},
-            timeout=120,
+            timeout=PATIENCE,
             check=False,
         )
         return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -8,7 +8,8 @@ from kubernetes import client, config
 
 from tests.apiserver import ApiServer
 from tests.apiserver.lists import client_of
-from tests.apiserver.watches import Open, Stream, until
+from tests.apiserver.watches import Open, Stream
+from tests.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -29,10 +30,10 @@ def watch(server: ApiServer, tmp_path: Path) -> Iterator[Open]:
     file = server.kubeconfig(tmp_path / "kubeconfig")
     opened: list[Stream] = []
 
-    def watch(*, read_timeout: float = 5, **query: object) -> Stream:
+    def watch(*, read_timeout: float = PATIENCE, **query: object) -> Stream:
         query = {"resource_version": str(server.tenants.revision), "timeout_seconds": 30, **query}
         wanted = {name: value for name, value in query.items() if value is not None}
-        stream = Stream(wanted | {"_request_timeout": (5, read_timeout)})
+        stream = Stream(wanted | {"_request_timeout": (PATIENCE, read_timeout)})
         config.load_kube_config(str(file), "test", stream.configuration)  # type: ignore[no-untyped-call]
         before = len(server.requests)
         stream.thread.start()

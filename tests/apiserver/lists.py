@@ -15,6 +15,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
 from tests.apiserver import RECORDINGS, ApiServer, Json
+from tests.waiting import PATIENCE
 
 DAY = datetime(2026, 11, 22, 15, 35, tzinfo=UTC)
 ORG = "32081547090000000"
@@ -77,7 +78,7 @@ def get(
     server: ApiServer, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
     with closing(
-        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=3)
+        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
     ) as connection:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()

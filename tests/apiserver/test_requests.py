@@ -23,6 +23,7 @@ from tests.apiserver.lists import (
     recorded_response,
     response,
 )
+from tests.waiting import PATIENCE
 
 # Discovery, permissions, and the wire
 
@@ -103,7 +104,7 @@ def test_requests_are_kept_as_they_came(server: ApiServer, kubernetes: client.Ap
 
 def test_one_connection_serves_many_requests(server: ApiServer) -> None:
     with closing(
-        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=3)
+        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
     ) as connection:
         connection.request("POST", server.list_path, body=b"{}")
         assert connection.getresponse().read()

@@ -47,8 +47,7 @@ def test_a_bookmark_comes_shortly_before_the_end(server: ApiServer, watch: Open)
     began = time.monotonic()
     write_what_was_watched(server.tenants)
     assert stream.end().events == recorded_events("watch/with-bookmarks.json")
-    assert 1 < stream.received[-1] - began < 2
-    assert 2.8 < time.monotonic() - began < 4
+    assert 1 < stream.received[-1] - began < time.monotonic() - began - 0.5
 
 
 @pytest.mark.parametrize(("seconds", "marks"), [(1, 0), (2, 0), (3, 1), (4, 1)])
@@ -70,7 +69,7 @@ def test_a_bookmark_says_what_a_list_made_the_cache_learn(server: ApiServer, wat
     server.tenants.write_elsewhere(7)
     (bookmark,) = stream.until(1)
     assert bookmark["object"]["metadata"] == {"resourceVersion": listed}
-    assert 1 < stream.received[0] - began < 1.6
+    assert stream.received[0] - began > 1
 
 
 def test_writes_elsewhere_make_no_bookmark_unless_the_cache_learns_of_them(

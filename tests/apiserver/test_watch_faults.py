@@ -86,7 +86,7 @@ def test_delivery_can_be_late(server: ApiServer, watch: Open) -> None:
     server.tenants.create("anna", ["mail"])
     written = time.monotonic()
     stream.until(1)
-    assert 0.25 < stream.received[0] - written < 1
+    assert stream.received[0] - written > 0.25
 
 
 def test_a_client_that_hangs_up_is_no_longer_counted(server: ApiServer) -> None:

@@ -16,6 +16,7 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from tests.apiserver import RECORDINGS, ApiServer, Json, Tenants
+from tests.waiting import PATIENCE, until
 
 DAY = datetime(2026, 11, 22, 15, 37, tzinfo=UTC)
 LABEL = "pieced.ch/zitadel-org-id"
@@ -68,7 +69,7 @@ class Stream:
         except (HTTPError, ApiException) as error:
             self.error = error
 
-    def end(self, seconds: float = 10) -> "Stream":
+    def end(self, seconds: float = PATIENCE) -> "Stream":
         self.thread.join(seconds)
         assert not self.thread.is_alive(), "the stream does not end"
         return self
@@ -85,17 +86,10 @@ class Stream:
 Open = Callable[..., Stream]
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.002)
-
-
 def ask(server: ApiServer, query: str) -> tuple[int, http.client.HTTPMessage, bytes]:
     """A watch by hand, read to its end."""
     with closing(
-        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=5)
+        http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=PATIENCE)
     ) as connection:
         connection.request("GET", f"{server.list_path}?{query}", headers={"Accept-Encoding": "gzip"})
         answer = connection.getresponse()

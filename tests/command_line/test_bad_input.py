@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 
 from tests.command_line.snapshots import kubectl_list, row_counts, snapshot, tenant, write
 from tests.conftest import RECORDINGS, SAMPLES, Command, Ran
+from tests.waiting import until
 
 FIRST = SAMPLES / "tenants-20261101T060000Z.json"
 KUBECTL = RECORDINGS / "kubectl"
@@ -217,13 +217,16 @@ def test_a_database_url_that_is_not_utf_8_is_never_printed(tmp_path: Path, where
     assert SECRET not in done.err
 
 
+def is_refused(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return True
+    return False
+
+
 def test_a_wrong_password_is_told_and_not_printed(tmp_path: Path, locked_out: str) -> None:
-    for _ in range(50):  # until the server has read its rules
-        try:
-            psycopg.connect(locked_out).close()
-        except psycopg.OperationalError:
-            break
-        time.sleep(0.1)
+    until(lambda: is_refused(locked_out))  # once the server has read its rules
     for flags in ((), ("--log-level", "debug")):
         done = Command(tmp_path)("run", "--snapshot", FIRST, *flags, RECONCILER_DATABASE_URL=locked_out)
         failed(done, 1, "password authentication failed")

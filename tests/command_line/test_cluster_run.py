@@ -3,7 +3,6 @@
 import json
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +22,7 @@ from reconciler.sources.cluster import MOST_RESTARTS
 from tests.apiserver import FAULTS, ApiServer, Json, Tenants
 from tests.command_line.snapshots import COUNTS, content, row_counts
 from tests.conftest import Command, Ran
+from tests.waiting import PATIENCE, until
 
 TOKEN = "token-of-the-reconciler"
 CREATED = datetime(2026, 11, 1, tzinfo=UTC)
@@ -304,12 +304,9 @@ def test_a_pass_that_waits_for_a_page_ends_at_once_when_told_to(
 ) -> None:
     server.fail(FAULTS["silence"], on=2)
     process = command.start("run", "--kubeconfig", kubeconfig, "--page-size", "2")
-    deadline = time.monotonic() + 30
-    while lists(server) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.2)  # until it waits
+    until(lambda: lists(server) == 2)
     process.send_signal(number)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, len(err.splitlines())) == (130, "", 2)
     assert set(row_counts(ledger).values()) == {0}
 

@@ -16,9 +16,9 @@ from psycopg.conninfo import conninfo_to_dict
 
 from tests.apiserver import FAULTS, ApiServer, Connection, sent
 from tests.conftest import Command
+from tests.waiting import PATIENCE, until
 
 TOKEN = "token-of-the-reconciler"
-PATIENCE = 30
 """Seconds for what takes one when the machine has nothing else to do."""
 
 Process = subprocess.Popen[str]
@@ -52,13 +52,6 @@ def start(command: Command, kubeconfig: Path) -> Iterator[Start]:
     for process in started:
         process.kill()
         process.communicate()
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come to that"
-        time.sleep(0.02)
 
 
 def passes(ledger: Ledger) -> list[datetime]:

@@ -15,8 +15,9 @@ import psycopg
 import pytest
 
 from tests.apiserver import ApiServer
-from tests.command_line.test_loop import Start, lists, passes, until
+from tests.command_line.test_loop import Start, lists, passes
 from tests.conftest import Command
+from tests.waiting import PATIENCE, until
 
 Ledger = psycopg.Connection[Any]
 
@@ -52,7 +53,7 @@ def free_port() -> int:
 
 def asked(port: int, path: str) -> tuple[int, str]:
     try:
-        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()
@@ -106,7 +107,7 @@ def test_of_two_replicas_one_makes_the_passes_and_the_other_takes_over(
     start(*usual[:-1], str(port))
     until(lambda: asked(port, "/readyz")[0] == 200)
     before, listed = len(passes(ledger)), lists(server)
-    time.sleep(1)
+    until(lambda: len(passes(ledger)) > before + 3)
     # One pass a list: nobody lists for nothing.
     assert 0 <= (lists(server) - listed) - (len(passes(ledger)) - before) <= 1
     assert "reconciler_leader 0.0" in asked(port, "/metrics")[1]
@@ -144,7 +145,7 @@ def test_a_port_that_is_taken_is_a_setting_that_is_wrong(start: Start) -> None:
         taken.bind(("", 0))
         taken.listen()
         loop = start("--health-port", str(taken.getsockname()[1]))
-        out, err = loop.communicate(timeout=30)
+        out, err = loop.communicate(timeout=PATIENCE)
     assert (loop.returncode, out) == (2, "")
     assert "--health-port" in err
 
@@ -153,7 +154,7 @@ def test_where_there_is_no_terminal_each_log_line_is_an_object(start: Start, led
     loop = start("--interval", "100ms", "--health-port", "0", "--log-format", "auto")
     until(lambda: len(passes(ledger)) > 1)
     loop.send_signal(signal.SIGTERM)
-    _, err = loop.communicate(timeout=20)
+    _, err = loop.communicate(timeout=PATIENCE)
     lines = [json.loads(line) for line in err.splitlines()]
     assert {"time", "level", "message"} <= set(lines[0])
     summaries = [line for line in lines if "pass_id" in line]
@@ -178,7 +179,7 @@ def test_a_pass_that_takes_too_long_is_abandoned(
     for _ in range(signals):
         second.send_signal(signal.SIGTERM)
         time.sleep(0.3)
-    out, err = second.communicate(timeout=20)
+    out, err = second.communicate(timeout=PATIENCE)
     assert second.returncode == 130
     assert out == ""
     assert "Traceback" not in err
@@ -188,7 +189,7 @@ def test_a_pass_that_takes_too_long_is_abandoned(
 
 def test_a_cron_that_says_nothing_is_a_setting_that_is_wrong(start: Start) -> None:
     loop = start("--cron", "every now and then", "--health-port", "0")
-    _, err = loop.communicate(timeout=30)
+    _, err = loop.communicate(timeout=PATIENCE)
     assert loop.returncode == 2
     assert "--cron" in err
 

@@ -18,9 +18,9 @@ from reconciler.errors import ExitStatus
 from tests.apiserver import ApiServer
 from tests.conftest import Command
 from tests.deployment import alerts
+from tests.waiting import PATIENCE
 
 RULES = Path(__file__).parents[2] / "k8s" / "overlays" / "monitoring" / "rules.yaml"
-PATIENCE = 30
 """Seconds for what takes one when the machine has nothing else to do."""
 
 
@@ -120,7 +120,7 @@ def scraped(url: str) -> str:
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own port
+            with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310 - our own port
                 said: str = answer.read().decode()
         except OSError:
             said = ""

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -13,9 +12,9 @@ import yaml
 from tests.apiserver import ApiServer, Request
 from tests.conftest import Command
 from tests.deployment.validate import RIGHTS, granted
+from tests.waiting import PATIENCE, until
 
 RBAC = Path(__file__).parents[2] / "k8s" / "base" / "rbac.yaml"
-PATIENCE = 30
 """Seconds for what takes one when the machine has nothing else to do."""
 
 FOR_EVERY_ACCOUNT = r"/api|/apis|/apis/[^/]+|/apis/[^/]+/[^/]+|/version/?"
@@ -87,14 +86,13 @@ def test_a_loop_that_watches_asks_for_all_that_the_role_grants_and_no_more(
     options = ("--interval", "1s", "--watch", "--health-port", "0")
     loop = command.start("loop", "--kubeconfig", kubeconfig, *options)
     try:
-        deadline = time.monotonic() + PATIENCE
-        while asked(server.requests) != by_role() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: asked(server.requests) == by_role())
         # A change, a stream that breaks and a token that ends must not make it ask for more.
         server.tenants.patch("anna", spec={"packages": ["wiki"]})
         server.stop()
+        seen = len(server.requests)
         server.start()
-        time.sleep(3)
+        until(lambda: any(server.is_watch(one) for one in server.requests[seen:]))
         loop.send_signal(signal.SIGTERM)
         _, err = loop.communicate(timeout=PATIENCE)
     finally:

@@ -3,7 +3,6 @@
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from reconciler.ledger.postgres import LOCK_KEY
 from tests.command_line.snapshots import WRITTEN_BY_A_PASS, Json, apply, row_counts, snapshot, tenant
 from tests.conftest import SAMPLES, Command
+from tests.waiting import PATIENCE, until
 
 Connection = psycopg.Connection[Any]
 
@@ -121,7 +121,7 @@ def wait_for_lock(ledger: Connection, sessions: int = 1) -> None:
         "SELECT count(DISTINCT pid) FROM pg_locks JOIN pg_database d ON d.oid = database"
         " WHERE NOT granted AND datname = current_database()"
     )
-    _wait(lambda: ledger.execute(waiting).fetchone() == (sessions,))
+    until(lambda: ledger.execute(waiting).fetchone() == (sessions,))
 
 
 def wait_until_alone(ledger: Connection) -> None:
@@ -129,14 +129,7 @@ def wait_until_alone(ledger: Connection) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    _wait(lambda: ledger.execute(others).fetchone() == (0,))
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not until():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: ledger.execute(others).fetchone() == (0,))
 
 
 @pytest.mark.parametrize("table", WRITTEN_BY_A_PASS)
@@ -158,7 +151,7 @@ def test_a_pass_told_to_end_leaves_nothing_and_says_so(
 ) -> None:
     with stopped_at(command, ledger, "reconciler_state", "--snapshot", FIRST) as process:
         process.send_signal(number)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode not in (0, 2, 3, 4)
     assert (out, len(err.splitlines())) == ("", 1)
     assert "Traceback" not in err
@@ -172,7 +165,7 @@ def test_a_pass_cut_off_from_the_database_leaves_nothing_and_says_so(
         ledger.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         )
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, len(err.splitlines())) == (1, "", 1)
     assert set(row_counts(ledger).values()) == {0}
 
@@ -182,7 +175,7 @@ def test_passes_at_once_end_in_one_backfill(command: Command, ledger: Connection
         ledger.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
         passes = [command.start("run", "--snapshot", FIRST, "--output", "json") for _ in range(3)]
         wait_for_lock(ledger, sessions=3)
-    done = [(process, *process.communicate(timeout=60)) for process in passes]
+    done = [(process, *process.communicate(timeout=PATIENCE)) for process in passes]
     assert [process.returncode for process, _, _ in done] == [0, 0, 0], [err for _, _, err in done]
     assert sorted('"lifecycleInserted":8' in out for _, out, _ in done) == [False, False, True]
     assert row_counts(ledger) == {
@@ -207,8 +200,8 @@ def test_an_older_snapshot_that_waited_for_a_newer_one_is_refused(
         wait_for_lock(ledger, sessions=1)
         older = command.start("run", "--snapshot", late)
         wait_for_lock(ledger, sessions=2)
-    newer.communicate(timeout=60)
-    _, err = older.communicate(timeout=60)
+    newer.communicate(timeout=PATIENCE)
+    _, err = older.communicate(timeout=PATIENCE)
     assert (newer.returncode, older.returncode) == (0, 3)
     assert late.name in err
     assert row_counts(ledger)["reconciler_passes"] == 2

@@ -10,6 +10,7 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from reconciler.modes.schedule import make_scheduler
+from tests.waiting import PATIENCE, until
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -29,11 +30,7 @@ class Loop:
 
     def begun(self) -> None:
         """Waits for the first pass to begin."""
-        for _ in range(10_000):
-            if self.passes:
-                return
-            time.sleep(0.001)
-        raise AssertionError("no pass begins")
+        until(lambda: self.passes)
 
     def stop(self) -> None:
         self._scheduler.shutdown()
@@ -50,7 +47,7 @@ class Loop:
         for _ in range(2):
             done = threading.Event()
             self._scheduler.add_job(done.set, next_run_time=datetime.now(UTC), misfire_grace_time=None)
-            assert done.wait(10)
+            assert done.wait(PATIENCE)
         return self.passes
 
     def _one_pass(self) -> None:
@@ -133,7 +130,7 @@ def test_there_are_never_two_passes_at_a_time(loop: Loop) -> None:
     def slow() -> None:
         running[0] += 1
         most[0] = max(most[0], running[0])
-        assert release.wait(10)
+        assert release.wait(PATIENCE)
         running[0] -= 1
 
     loop.work = slow
@@ -152,7 +149,7 @@ def test_a_loop_that_is_told_to_end_finishes_the_pass_in_hand_and_begins_no_othe
     clock: FrozenDateTimeFactory,
 ) -> None:
     loop, release = Loop(clock), threading.Event()
-    loop.work = lambda: release.wait(10)
+    loop.work = lambda: release.wait(PATIENCE)
     loop.start(60)
     loop.begun()
     loop.let_pass(600)
@@ -161,6 +158,6 @@ def test_a_loop_that_is_told_to_end_finishes_the_pass_in_hand_and_begins_no_othe
     time.sleep(0.02)
     assert ending.is_alive()
     release.set()
-    ending.join(10)
+    ending.join(PATIENCE)
     assert not ending.is_alive()
     assert loop.passes == [0]

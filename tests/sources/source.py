@@ -39,7 +39,7 @@ def source_of(
     ticks: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> ClusterSource:
-    """The source, three tenants a page and impatient."""
+    """The source, three tenants a page."""
     usual: dict[str, Any] = {
         "dialect": Dialect(),
         "plural": "piecedtenants",
@@ -47,9 +47,9 @@ def source_of(
         "kubeconfig": None if kubeconfig is None else str(kubeconfig),
         "context": None,
         "page_size": 3,
-        "connect_timeout": 1.0,
-        "read_timeout": 2.0,
-        "list_timeout": 20.0,
+        "connect_timeout": 30.0,
+        "read_timeout": 30.0,
+        "list_timeout": 60.0,
     }
     return ClusterSource(ClusterSettings(**usual | settings), now=now, ticks=ticks)
 

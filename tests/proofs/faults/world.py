@@ -29,6 +29,7 @@ from tests.proofs.faults.facts import Facts, facts
 from tests.proofs.faults.history import BEGINNING, Cluster, History
 from tests.proofs.faults.proxy import Proxy
 from tests.simulation import Clock
+from tests.waiting import PATIENCE
 
 CRASHED: Final = 70
 """The exit status that stands for a traceback."""
@@ -152,7 +153,7 @@ class World:
             kubeconfig=str(kubeconfig or self.kubeconfig),
             context=None,
             page_size=PAGE_SIZE,
-            connect_timeout=2,
+            connect_timeout=20,
             read_timeout=read_timeout,
             list_timeout=list_timeout,
         )
@@ -172,7 +173,7 @@ class World:
         allow_deletions: int | None = None,
     ) -> Ending:
         """One pass, here and now, as `reconciler run` makes it."""
-        database = Database(url or self.url, connect_timeout=2, lock_timeout=lock_timeout)
+        database = Database(url or self.url, connect_timeout=20, lock_timeout=lock_timeout)
         try:
             ledger = PostgresLedger(database)
             ledger.prepare()
@@ -217,9 +218,9 @@ class World:
         )
 
     def ended(self, process: "subprocess.Popen[str]") -> Ending:
-        """How a process ended; it has half a minute."""
+        """How a process ended."""
         try:
-            _, said = process.communicate(timeout=30)
+            _, said = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

@@ -29,10 +29,10 @@ from tests.proofs.storm.resident import (
     compare,
     disturbances,
     verified,
-    wait_until,
 )
 from tests.proofs.storm.writer import Storm
 from tests.simulation import Truth
+from tests.waiting import until
 
 CALM: Final = 1500
 """Changes, at 50 a second and undisturbed, of which the lag is measured."""
@@ -46,7 +46,7 @@ def settle(resident: Resident, ledger: Ledger) -> None:
     """Waits until all that was written to the store has reached the ledger."""
     last = resident.server.tenants.create(f"{NOT_OF_THE_STORM}{time.monotonic_ns()}", [])["metadata"]
     revision = int(last["resourceVersion"])
-    wait_until(lambda: ledger.position() >= revision, 120)
+    until(lambda: ledger.position() >= revision, 120)
 
 
 def blow(
@@ -106,7 +106,7 @@ def main() -> int:
             first = Storm(server.tenants, given.seed, TENANTS, 50, changes=CALM, linger=10, most_weak=5)
             first.fill()
             resident.start()
-            wait_until(lambda: _began(ledger))
+            until(lambda: _began(ledger))
             server.watches.wait_for(1)
             with first:
                 first.join(600)

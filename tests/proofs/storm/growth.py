@@ -17,8 +17,9 @@ from typing import Final
 
 from reconciler.embedded import EmbeddedPostgres
 from tests.apiserver import ApiServer
-from tests.proofs.storm.resident import Ledger, wait_until
+from tests.proofs.storm.resident import Ledger
 from tests.simulation.writes import SKILLS
+from tests.waiting import until
 
 SETTLED: Final = 100
 MOST: Final = 0.02
@@ -56,10 +57,10 @@ def main() -> int:
                 time.sleep(0.1)
                 return bool(ledger.ask("SELECT count(*) FROM reconciler_passes")[0][0] >= count)
 
-            wait_until(lambda: bool(ledger.ask("SELECT to_regclass('reconciler_digests')")[0][0]))
-            wait_until(lambda: reached(SETTLED), 300)
+            until(lambda: bool(ledger.ask("SELECT to_regclass('reconciler_digests')")[0][0]))
+            until(lambda: reached(SETTLED), 300)
             before = memory(process)
-            wait_until(lambda: reached(SETTLED + given.passes), 1800)
+            until(lambda: reached(SETTLED + given.passes), 1800)
             after = memory(process)
             process.send_signal(signal.SIGTERM)
             process.wait(30)

@@ -182,14 +182,6 @@ def verified(database_url: str) -> tuple[int, str]:
     return done.returncode, done.stdout if done.returncode else ""
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.05)
-
-
 def disturbances(
     resident: Resident, ledger: Ledger, restart_postgres: Callable[[], None] | None, seed: int
 ) -> Iterator[str]:

@@ -13,9 +13,9 @@ from tests.proofs.storm.resident import (
     Resident,
     compare,
     verified,
-    wait_until,
 )
 from tests.proofs.storm.writer import Storm
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def caught_up(resident: Resident, ledger: Ledger) -> None:
     """Waits until all that was written to the store has reached the ledger."""
     name = f"{NOT_OF_THE_STORM}{time.monotonic_ns()}"
     revision = int(resident.server.tenants.create(name, [])["metadata"]["resourceVersion"])
-    wait_until(lambda: ledger.position() >= revision)
+    until(lambda: ledger.position() >= revision)
 
 
 def test_every_change_is_recorded_once_and_in_its_order(resident: Resident, ledger_url: str) -> None:
@@ -45,7 +45,7 @@ def test_every_change_is_recorded_once_and_in_its_order(resident: Resident, ledg
     storm = Storm(server.tenants, seed=3, tenants=40, rate=200, changes=1500, linger=2.5)
     storm.fill()
     resident.start()
-    wait_until(lambda: ledger.position() > 0)
+    until(lambda: ledger.position() > 0)
     with storm:
         storm.join(120)
     caught_up(resident, ledger)
