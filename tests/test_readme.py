@@ -25,7 +25,13 @@ README, REFERENCE, LEDGER, WALK_THROUGH = (
     "schema/README.md",
     "k8s/samples/README.md",
 )
-OTHERS = ("k8s/README.md", "k8s/SCALE.md", "tests/README.md", "tests/proofs/bench/README.md")
+OTHERS = (
+    "reconciler/core/README.md",
+    "k8s/README.md",
+    "k8s/SCALE.md",
+    "tests/README.md",
+    "tests/proofs/bench/README.md",
+)
 PAGES = (README, REFERENCE, LEDGER, WALK_THROUGH, *OTHERS)
 MOST_LINES = 300
 """Of the README. What is longer goes to the page of its subject."""

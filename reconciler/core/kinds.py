@@ -58,11 +58,11 @@ class Meaning(Struct, frozen=True):
 
 MEANING: Final[Mapping[Kind, Meaning]] = {
     Kind.CREATED: Meaning(LIFECYCLE, None, "lifecycle_inserted", Effect.MORE),
+    Kind.DELETED: Meaning(LIFECYCLE, None, "lifecycle_deleted", Effect.END),
     Kind.ENABLED: Meaning(SKILL, True, "events_inserted", Effect.MORE),
     Kind.DISABLED: Meaning(SKILL, False, "events_inserted", Effect.LESS),
     Kind.SUSPENDED: Meaning(SUSPENSION, True, "suspension_events_inserted", Effect.LESS),
     Kind.RESUMED: Meaning(SUSPENSION, False, "suspension_events_inserted", Effect.MORE),
-    Kind.DELETED: Meaning(LIFECYCLE, None, "lifecycle_deleted", Effect.END),
 }
 
 EVENTS: Final = tuple(dict.fromkeys(one.subject for one in MEANING.values() if one.subject != LIFECYCLE))
