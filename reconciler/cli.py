@@ -100,8 +100,8 @@ def _add_snapshot(parser: argparse._ActionsContainer) -> None:
         metavar="FILE",
         nargs="+",
         help="instead of a cluster: what `kubectl get piecedtenants -A -o json "
-        "--show-managed-fields` (or -o yaml) printed; `-` is stdin; several files or a folder "
-        "are taken oldest first, one pass each",
+        "--show-managed-fields` (or -o yaml) printed; `-` is stdin (with --observed-at); several files "
+        "or a folder are taken oldest first, one pass each",
     )
     parser.add_argument(
         "--observed-at",

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Final
@@ -31,7 +31,8 @@ class EmbeddedPostgres:
 
     def __init__(self, folder: Path, *, binaries: Path | None = None, durable: bool = True) -> None:
         self._user = _unprivileged() if os.geteuid() == 0 else None
-        self._folder = self._reachable_folder(folder.absolute())
+        with _usable(folder):
+            self._folder = self._reachable_folder(folder.expanduser().absolute())
         self._binaries = binaries or self._reachable_binaries()
         self._data = self._folder / "data"
         self._options = "" if durable else _QUIET_DURABILITY
@@ -42,12 +43,15 @@ class EmbeddedPostgres:
 
         Raises LedgerError if the server does not start.
         """
-        with self._lock("starting") as starting, self._lock("users") as users:
-            _hold(starting, fcntl.LOCK_EX)
-            _hold(users, fcntl.LOCK_SH)
-            if not self._is_running():
-                self._start()
-            _hold(starting, fcntl.LOCK_UN)
+        with ExitStack() as locks:
+            with _usable(self._folder):
+                starting = locks.enter_context(self._lock("starting"))
+                users = locks.enter_context(self._lock("users"))
+                _hold(starting, fcntl.LOCK_EX)
+                _hold(users, fcntl.LOCK_SH)
+                if not self._is_running():
+                    self._start()
+                _hold(starting, fcntl.LOCK_UN)
             try:
                 yield self._url()
             finally:
@@ -98,7 +102,7 @@ class EmbeddedPostgres:
             said = (done.stderr.strip() or done.stdout.strip()).splitlines()
             raise LedgerError(
                 f"the embedded Postgres in {self._folder} failed at {command[0]}: "
-                f"{said[-1] if said else 'no message'} (see {log})"
+                f"{said[-1] if said else 'no message'}" + (f" (see {log})" if log.exists() else "")
             )
 
     def _command(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -181,6 +185,15 @@ def _unprivileged() -> pwd.struct_passwd:
 def _open_to_all(folder: Path) -> bool:
     """Whether every user can enter the folder."""
     return all(place.stat().st_mode & 0o001 for place in (folder, *folder.parents))
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        problem = getattr(error, "strerror", None) or error
+        raise UsageError(f"--embedded-dir {folder} cannot be used: {problem}") from None
 
 
 def _hold(file: IO[str], how: int) -> bool:

@@ -34,7 +34,8 @@ CREATE TABLE IF NOT EXISTS reconciler_passes (
     program_version            text NOT NULL
 );
 ALTER TABLE reconciler_passes
-    ADD COLUMN IF NOT EXISTS complete boolean NOT NULL DEFAULT true;
+    ADD COLUMN IF NOT EXISTS complete boolean NOT NULL DEFAULT true,
+    ADD COLUMN IF NOT EXISTS content_digest text;
 COMMENT ON TABLE reconciler_passes IS 'One row per pass: which snapshot it used, when, and what it wrote. Append-only.';
 COMMENT ON COLUMN reconciler_passes.id IS 'Number of the pass. Later passes have higher numbers.';
 COMMENT ON COLUMN reconciler_passes.source IS 'Where the snapshot came from: cluster, or the name of a file.';
@@ -52,6 +53,7 @@ COMMENT ON COLUMN reconciler_passes.quarantined IS 'Tenants that could not be re
 COMMENT ON COLUMN reconciler_passes.held_back IS 'The deletions that the brake held back: [{"tenantName", "tenantUid"}].';
 COMMENT ON COLUMN reconciler_passes.adopted_cluster IS 'True if an operator let this cluster continue the previous one (--adopt-cluster).';
 COMMENT ON COLUMN reconciler_passes.complete IS 'True if the snapshot has all tenants. False for one watched change, or for a record of how far the watch has come.';
+COMMENT ON COLUMN reconciler_passes.content_digest IS 'SHA-256 of the snapshot file''s content, in hexadecimal; null for a cluster, and for files read by versions before 3 of this schema.';
 COMMENT ON COLUMN reconciler_passes.program_version IS 'The version of reconciler that wrote the pass.';
 
 -- One billed life of a tenant ---------------------------------------------------------------------

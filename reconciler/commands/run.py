@@ -81,11 +81,9 @@ def _sources(
         if observed_at is not None:
             raise UsageError("--observed-at dates a --snapshot; a cluster is looked at now")
         return [cluster_source(settings, progress)]
-    now = datetime.now(UTC)
     return file_sources(
         snapshot,
-        given_time("--observed-at", observed_at, now),
-        now,
+        given_time("--observed-at", observed_at, datetime.now(UTC)),
         dialect(settings),
         settings.cluster_uid,
     )
@@ -99,4 +97,4 @@ def _passes(
     if len(sources) == 1:
         return (one_pass(source) for source in sources)
     kept = [source for source in sources if isinstance(source, FileSource)]
-    return replay(kept, ledger.last_instant, one_pass)
+    return replay(kept, ledger.last_instant, ledger.was_read, one_pass)

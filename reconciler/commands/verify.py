@@ -120,9 +120,8 @@ def _source(
         return None
     if snapshot is None:
         return cluster_source(settings, progress)
-    now = datetime.now(UTC)
-    taken = given_time("--observed-at", observed_at, now)
-    sources = file_sources([snapshot], taken, now, dialect(settings), settings.cluster_uid)
+    taken = given_time("--observed-at", observed_at, datetime.now(UTC))
+    sources = file_sources([snapshot], taken, dialect(settings), settings.cluster_uid)
     if len(sources) != 1:
         raise UsageError(f"--snapshot {snapshot}: verify compares with one snapshot, not with several")
     return sources[0]

@@ -56,6 +56,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Where it came from, for people: `cluster`, `watch`, or a file's name."""
     newest_version: int = 0
     """The highest resourceVersion of any tenant in a list, where that was asked for; else 0."""
+    digest: str | None = None
+    """Of a file, the SHA-256 of its content: whether it was read is told by that."""
     scope: frozenset[str] | None = None
     """The uids that it is complete for: one, where a change was watched; None: all there are."""
 

@@ -23,6 +23,7 @@ from reconciler.ledger.state_reader import (
     last_pass,
     portal_lives,
     present,
+    was_read,
 )
 from reconciler.ledger.writer import was_written, write
 
@@ -82,6 +83,11 @@ class PostgresLedger:
         with self._database.transaction(read_only=True) as transaction:
             last = last_pass(transaction).last_pass
             return last.observed_at if last else None
+
+    def was_read(self, digest: str, name: str, instant: datetime) -> bool:
+        """Whether a snapshot file of that content is in the ledger. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            return was_read(transaction, digest, name, instant)
 
     def last_seen(self) -> tuple[str | None, Sequence[str]]:
         """The last resourceVersion of the cluster, and the uids that lived then. Raises LedgerError."""
@@ -170,6 +176,11 @@ class DryRunLedger:
                 return None
             last = last_pass(transaction).last_pass
             return last.observed_at if last else None
+
+    def was_read(self, digest: str, name: str, instant: datetime) -> bool:
+        """Whether a snapshot file of that content is in the ledger. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            return schema.version(transaction) > 0 and was_read(transaction, digest, name, instant)
 
     @contextmanager
     def open(self) -> Iterator[_OpenDryRun]:

@@ -1,6 +1,7 @@
 """Reads back what the ledger last said of each tenant."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from sys import intern
 from typing import Any, Final
 
@@ -99,3 +100,8 @@ def last_age(transaction: Transaction) -> float | None:
     """Seconds since the last pass was written, by the database's clock."""
     rows = transaction.rows(_SQL["last_age"])
     return rows[0][0] if rows else None
+
+
+def was_read(transaction: Transaction, digest: str, name: str, instant: datetime) -> bool:
+    """Whether a pass was made over a snapshot file of that content."""
+    return bool(transaction.rows(_SQL["was_read"], digest, name, instant))

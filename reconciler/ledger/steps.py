@@ -89,6 +89,7 @@ def pass_record(plan: Plan) -> Insert:
         "held_back": _json([{"tenantName": one.name, "tenantUid": one.uid} for one in plan.held]),
         "adopted_cluster": plan.adopts_cluster,
         "complete": snapshot.scope is None,
+        "content_digest": snapshot.digest,
         "program_version": __version__,
     }
     return Insert("reconciler_passes", tuple(record), iter([tuple(record.values())]))

@@ -1,10 +1,13 @@
 """Snapshots from files: what `kubectl get piecedtenants -A -o json` (or `-o yaml`) printed."""
 
+import errno
 import gzip
+import hashlib
 import re
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -39,20 +42,19 @@ class FileSource:
         self._dialect = dialect
         self._cluster_uid = cluster_uid
 
+    def digest(self) -> str:
+        """The SHA-256 of its content, compressed or not. Raises SnapshotError."""
+        with self._reading():
+            return _digest(_content(self._path))
+
     def snapshot(self) -> Snapshot:
         """Raises SnapshotError where the file cannot be read or is no list of tenants."""
-        try:
-            page = read_page(as_json(_content(self._path)), self._dialect, kubectl=True)
+        with self._reading():
+            content = _content(self._path)
+            page = read_page(as_json(content), self._dialect, kubectl=True)
             if page.continue_token:
                 raise NotTheList("only one page of a longer list")
             tenants, unreadable = read_tenants(page.items, self.observed_at, self._dialect)
-        except OSError as error:
-            raise SnapshotError(f"cannot read {_named(self.name)}: {error.strerror or error}") from None
-        except NotTheList as problem:
-            raise SnapshotError(
-                f"{_named(self.name)} is no snapshot: {problem}. Make one with `kubectl get "
-                "piecedtenants -A -o json --show-managed-fields`, and keep it only if that exits 0"
-            ) from None
         return Snapshot(
             tenants=tenants,
             unreadable=unreadable,
@@ -61,27 +63,39 @@ class FileSource:
             cluster_uid=self._cluster_uid,
             resource_version=page.resource_version or None,
             source=Path(self.name).name.encode(errors="surrogateescape").decode(errors="replace"),
+            digest=_digest(content),
         )
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SnapshotError(f"cannot read {_named(self.name)}: {error.strerror or error}") from None
+        except NotTheList as problem:
+            raise SnapshotError(
+                f"{_named(self.name)} is no snapshot: {problem}. Make one with `kubectl get "
+                "piecedtenants -A -o json --show-managed-fields`, and keep it only if that exits 0"
+            ) from None
 
 
 def file_sources(
     paths: Sequence[str],
     observed_at: datetime | None,
-    now: datetime,
     dialect: Dialect,
     cluster_uid: str | None = None,
 ) -> Sequence[FileSource]:
     """The snapshots in files and folders, oldest first.
 
     When each was taken is told by its name (`tenants-20261122T050000Z.json`) or, for a single one,
-    by `observed_at`; stdin is taken now. Raises UsageError where nothing tells.
+    by `observed_at`. Raises UsageError where nothing tells, or where a name tells several times.
     """
     files = [file for path in paths for file in _expanded(path)]
     if not files:
         raise UsageError(f"no snapshot in {_named(paths[0])}: expected *.json or *.yaml, also .gz")
     if observed_at is not None and len(files) > 1:
         raise UsageError("--observed-at dates one snapshot; several carry their times in their names")
-    dated = [(_instant(file, observed_at, now), file) for file in files]
+    dated = [(observed_at or _instant(file), file) for file in files]
     dated.sort()
     return [FileSource(file, instant, dialect, cluster_uid) for instant, file in dated]
 
@@ -94,28 +108,42 @@ def _named(path: str) -> str:
 def _expanded(path: str) -> Sequence[str]:
     if path == STDIN or not Path(path).is_dir():
         return [path]
-    return [str(file) for file in Path(path).iterdir() if file.name.endswith(_SUFFIXES)]
+    try:
+        return [
+            str(file)
+            for file in Path(path).iterdir()
+            # macOS leaves `._tenants.json` beside a file, and editors leave files like that.
+            if file.name.lower().endswith(_SUFFIXES) and not file.name.startswith(".")
+        ]
+    except OSError as error:
+        raise SnapshotError(f"cannot read {_named(path)}: {error.strerror}") from None
 
 
-def _instant(path: str, observed_at: datetime | None, now: datetime) -> datetime:
-    if observed_at is not None:
-        return observed_at
-    if path == STDIN:
-        return now
-    for text in _TIME_IN_NAME.findall(Path(path).name):
-        try:
-            return (
+def _instant(path: str) -> datetime:
+    """The one instant in a file's name."""
+    told = set[datetime]()
+    for text in _TIME_IN_NAME.findall(Path(path).name if path != STDIN else ""):
+        with suppress(ValueError):
+            told.add(
                 instant(text) if "-" in text else datetime.strptime(text + "+0000", "%Y%m%dT%H%M%SZ%z")
             )
-        except ValueError:
-            continue
+    if len(told) == 1:
+        return told.pop()
+    what = "stdin" if path == STDIN else _named(path)
+    problem = "tells several times" if told else "does not tell when it was taken"
+    advice = "" if path == STDIN else "name it like tenants-20261122T050000Z.json, or "
     raise UsageError(
-        f"{_named(path)} does not tell when it was taken: name it like tenants-20261122T050000Z.json, "
-        "or give --observed-at TIME (a single file only; `now` is a time)"
+        f"{what} {problem}: {advice}give --observed-at TIME (a single file only; `now` is a time)"
     )
 
 
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _content(path: str) -> bytes:
+    if path == STDIN and sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
     content = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
     if content.startswith(b"\x1f\x8b"):
         try:

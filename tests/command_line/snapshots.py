@@ -6,7 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ def snapshot(folder: Path, time: str, *tenants: Json) -> Path:
 def apply(url: str, *files: Path) -> None:
     """A pass over each file, without a process: for what a test only starts from."""
     with closing(open_database(url)) as database:
-        for source in file_sources([*map(str, files)], None, datetime.now(UTC), Dialect()):
+        for source in file_sources([*map(str, files)], None, Dialect()):
             run_pass(source, PostgresLedger(database), Limits(allow_deletions=1_000_000))
 
 

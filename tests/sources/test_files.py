@@ -35,7 +35,7 @@ items:
 
 
 def sources(*paths: str | Path, at: datetime | None = None) -> list[FileSource]:
-    return list(file_sources([str(path) for path in paths], at, NOW, Dialect()))
+    return list(file_sources([str(path) for path in paths], at, Dialect()))
 
 
 def read(file: Path, at: datetime = NOW) -> Snapshot:
@@ -95,8 +95,10 @@ def test_observed_at_dates_one_file_also_against_its_name() -> None:
         sources("20261122T050000Z.json", "20261122T060000Z.json", at=NOW)
 
 
-def test_stdin_was_taken_now() -> None:
-    (source,) = sources("-")
+def test_stdin_does_not_tell_when_it_was_taken() -> None:
+    with pytest.raises(UsageError, match="--observed-at"):
+        sources("-")
+    (source,) = sources("-", at=NOW)
     assert (source.name, source.observed_at) == ("stdin", NOW)
 
 
@@ -223,3 +225,37 @@ def test_the_servers_own_list_brings_its_resource_version(tmp_path: Path) -> Non
     assert read(file).resource_version == "7"
     file.write_text(json.dumps({**raw, "kind": "List", "apiVersion": "v1"}), encoding="utf-8")
     assert read(file).resource_version is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["._tenants-20261122T050000Z.json", ".tenants-20261122T050000Z.json", ".20261122T050000Z.json.gz"],
+)
+def test_a_file_of_a_folder_that_begins_with_a_dot_is_no_dump(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\0")
+    (tmp_path / "tenants-20261122T050000Z.json").write_text("{}")
+    assert [source.name for source in sources(tmp_path)] == [
+        str(tmp_path / "tenants-20261122T050000Z.json")
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".JSON", ".Json", ".YAML", ".Yml", ".json.GZ", ".YAML.gz"])
+def test_a_suffix_may_be_written_in_any_case(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"tenants-20261122T050000Z{suffix}"
+    file.touch()
+    assert [source.name for source in sources(tmp_path)] == [str(file)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "20261122T050000Z-20261123T050000Z.json",
+        "2026-11-22T05:00:00Z.20261122T060000Z.json",
+        "from-20261101T000000Z-to-20261201T000000Z.yaml",
+    ],
+)
+def test_a_name_with_several_times_tells_none(name: str) -> None:
+    with pytest.raises(UsageError, match="several times"):
+        sources(name)
+    # One instant, written twice, is one.
+    assert sources("20261122T050000Z-2026-11-22T05:00:00Z.json")

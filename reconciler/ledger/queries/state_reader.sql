@@ -93,3 +93,11 @@ CROSS JOIN LATERAL (
     SELECT tenant_name::text, NULL::text, event_kind::text = 'suspended', occurred_at
     FROM tenant_suspension_events e ORDER BY occurred_at, id, e.ctid
 ) AS row
+
+-- was_read --
+-- One row where a snapshot file of that digest, name and instant is in the ledger. Passes of before schema
+-- version 3 have no digest, and are known by name and instant.
+SELECT FROM reconciler_passes
+WHERE content_digest = %s::text
+   OR (content_digest IS NULL AND source = %s::text AND observed_at = %s::timestamptz)
+LIMIT 1

@@ -78,7 +78,7 @@ def measure(folder: Path, nights: int) -> dict[str, float]:
     """Seconds for the command, and for each of the parts."""
     taken: dict[str, float] = {}
     # Not as FileSource: decoded and read, and forgotten.
-    sources = file_sources([str(folder / "dumps")], None, FIRST, Dialect())
+    sources = file_sources([str(folder / "dumps")], None, Dialect())
     with EmbeddedPostgres(folder / "postgres").running() as url:
         database = Database(url, connect_timeout=10, lock_timeout=10)
 
