@@ -3,13 +3,16 @@
 The one file that knows `prometheus_client`. It only listens: nothing here decides anything.
 """
 
+import errno
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from socketserver import TCPServer
+from typing import Any, Final
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -29,6 +32,10 @@ from reconciler.passes import Ledger, OpenLedger, Pass, Source
 
 OUTCOMES: Final = ("written", "held", "quarantined", "refused", "failed")
 PHASES: Final = ("gather", "known", "plan", "write")
+MOST_CONNECTIONS: Final = 64
+"""Clients that are served at a time."""
+CLIENT_LASTS: Final = 5.0
+"""Seconds for which a client may say nothing, or take nothing."""
 _LAGS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 
 
@@ -169,12 +176,11 @@ class Health:
     def served(self, port: int) -> Iterator[int]:
         """Answers /livez, /readyz and /metrics on that port during the block. Raises UsageError."""
         try:
-            server = ThreadingHTTPServer(("", port), _answers(self))
+            server = _Server(port, _answers(self))
         except OSError as error:
             raise UsageError(
                 f"--health-port {port}: {error.strerror}; choose another one, or 0 for none"
             ) from None
-        server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server.server_port
@@ -183,8 +189,56 @@ class Health:
             server.server_close()
 
 
+class _Server(ThreadingHTTPServer):
+    """Listens on IPv4 and IPv6. Clients that are slow, or many, keep no other one waiting."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, handler: type[BaseHTTPRequestHandler]) -> None:
+        self._open: dict[socket.socket, None] = {}
+        self._opening = threading.Lock()
+        try:
+            self.address_family = socket.AF_INET6
+            super().__init__(("::", port), handler)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise
+            # A machine without IPv6.
+            self.address_family = socket.AF_INET
+            super().__init__(("", port), handler)
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's question for our own name, which a broken DNS answers late."""
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "", self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._opening:
+            if len(self._open) >= MOST_CONNECTIONS:
+                # A probe is answered in milliseconds: the oldest client is one that says nothing.
+                oldest = next(iter(self._open))
+                del self._open[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+            self._open[request] = None
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._opening:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, *_: object) -> None:
+        """A client that goes away before its answer is no event."""
+
+
 def _answers(health: Health) -> type[BaseHTTPRequestHandler]:
     class Answers(BaseHTTPRequestHandler):
+        timeout = CLIENT_LASTS
+
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
                 case "/livez":

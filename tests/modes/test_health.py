@@ -1,13 +1,18 @@
 """Whether the program lives and is ready, over real HTTP. Its clock is the test's."""
 
+import socket
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
+from reconciler import health
 from reconciler.core.plan import plan
-from reconciler.health import Health
+from reconciler.errors import UsageError
+from reconciler.health import MOST_CONNECTIONS, Health
 from reconciler.passes import Pass
 from tests.core.examples import known, snapshot, tenant
 
@@ -97,3 +102,56 @@ def test_it_is_live_while_the_loop_turns_whatever_becomes_of_passes(program: Tic
     program.health.turned()
     assert program.asked("/livez") == LIVE
     assert program.asked("/readyz") == READY
+
+
+# Clients
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_it_answers_on_ipv4_and_on_ipv6(program: Ticking, host: str) -> None:
+    if host == "::1":
+        try:
+            socket.create_server((host, 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+    with socket.create_connection((host, program.port), 10) as client:
+        client.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.0 200")
+
+
+def test_a_machine_without_ipv6_is_served_on_ipv4(
+    program: Ticking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "AF_INET6", 12345)
+    with program.health.served(0) as program.port:
+        assert program.asked("/livez") == LIVE
+
+
+def test_a_port_that_is_taken_is_a_setting_that_is_wrong(program: Ticking) -> None:
+    with (
+        pytest.raises(UsageError, match="--health-port"),
+        program.health.served(program.port),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("said", [b"", b"G", b"GET /livez HTTP/1.0\r\nA: "])
+def test_clients_that_never_finish_keep_no_probe_waiting(program: Ticking, said: bytes) -> None:
+    with ExitStack() as clients:
+        for _ in range(5 * MOST_CONNECTIONS):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", program.port), 10))
+            client.sendall(said)
+        for path in ("/livez", "/metrics"):
+            assert program.asked(path)[0] == 200
+        busy = [one for one in threading.enumerate() if "process_request" in one.name]
+        assert len(busy) <= MOST_CONNECTIONS + 5
+
+
+def test_a_client_that_says_nothing_is_let_go(program: Ticking, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "CLIENT_LASTS", 0.1)
+    with (
+        program.health.served(0) as program.port,
+        socket.create_connection(("127.0.0.1", program.port), 10) as client,
+    ):
+        client.sendall(b"GET /metrics")
+        assert client.recv(1) == b""
