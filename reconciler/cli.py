@@ -250,6 +250,9 @@ def _add_org(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         actions, "show", "print one; the first to read it creates its row, with the defaults"
     )
     show.add_argument("org", metavar="ORG", help="the Zitadel organisation's id")
+    show.add_argument(
+        "--create", action="store_true", help="also of an organisation that never had a tenant"
+    )
     _add_decision(show)
     change = _command(actions, "set", "change how one is billed; prints before and after")
     change.add_argument("org", metavar="ORG", help="the Zitadel organisation's id")
@@ -322,10 +325,28 @@ def _add_tables(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Once(argparse.Action):
+    """A value that is given once: of two the last would win, and nobody would see it."""
+
+    is_given = False
+
+    def __call__(
+        self,
+        _: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string and self.is_given:
+            raise argparse.ArgumentError(self, "given twice; give it once")
+        self.is_given = True
+        setattr(namespace, self.dest, values)
+
+
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, about: str
 ) -> argparse.ArgumentParser:
-    return commands.add_parser(
+    command = commands.add_parser(
         name,
         help=about,
         description=about[0].upper() + about[1:] + ".",
@@ -334,6 +355,8 @@ def _command(
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
+    command.register("action", None, _Once)
+    return command
 
 
 def _add_output(parser: argparse.ArgumentParser, *formats: str) -> None:

@@ -1,6 +1,7 @@
 """`reconciler pricing` and `reconciler org`: prices, and how each organisation is billed."""
 
 import getpass
+import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any
 from reconciler.commands.parts import open_database
 from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.commands.values import given_day, given_day_or_time
+from reconciler.core.text import quoted
 from reconciler.errors import UsageError
 from reconciler.ledger import decisions, price_list
 from reconciler.logs import set_up_logging
@@ -25,6 +27,8 @@ from reconciler.output.decisions import (
     prices_text,
 )
 from reconciler.settings import load
+
+log = logging.getLogger(__name__)
 
 
 def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int:
@@ -57,6 +61,8 @@ def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) ->
             decision = price_list.set_skill_price(
                 database, given["skill"], given["price"], by, valid_from
             )
+            if not price_list.is_skill_known(database, given["skill"]):
+                log.warning("no tenant ever had the skill %s; check its name", quoted(given["skill"]))
         else:
             decision = price_list.remove_skill_price(database, given["skill"], by, valid_from)
     _print(output, decision_json(decision), decision_text(decision))
@@ -75,13 +81,17 @@ def org(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int
             return 0
         name = given.pop("org")
         if action == "show":
-            posture, decision = decisions.posture(database, name, by)
+            create = bool(given.get("create"))
+            posture, decision = decisions.posture(database, name, by, create=create)
             _print(output, posture_json(posture, decision), posture_text(posture, decision))
             return 0
         if not given:
             raise UsageError("nothing to set: name what; `reconciler org set --help` has it")
         wanted = {column: _setting(column, text) for column, text in given.items()}
+        is_known = decisions.is_org_known(database, name)
         decision = decisions.set_posture(database, name, wanted, by)
+        if not is_known:
+            log.warning("org %s has no tenant and never had one; check the id", quoted(name))
     _print(output, decision_json(decision), decision_text(decision))
     return 0
 

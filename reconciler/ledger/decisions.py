@@ -33,12 +33,32 @@ def postures(database: Database) -> Sequence[Posture]:
         return [_posture(row) for row in transaction.rows(_SQL["postures"], None, None)]
 
 
-def posture(database: Database, org: str, by: str) -> tuple[Posture, Decision | None]:
-    """How an organisation is billed. The first to read it creates its row: then that is on record."""
+def posture(
+    database: Database, org: str, by: str, *, create: bool = False
+) -> tuple[Posture, Decision | None]:
+    """How an organisation is billed. The first to read it creates its row: then that is on record.
+
+    Raises UsageError for one that never had a tenant and has no row, unless it is to be created.
+    """
     with database.transaction() as transaction:
         schema.check_current(transaction, database)
+        if not create and not _is_known(transaction, org):
+            raise UsageError(
+                f"org {quoted(org)} has no tenant and never had one; check the id, or give --create"
+            )
         decision = _change(transaction, named("org", org), {}, by)
         return _posture(transaction.rows(_SQL["postures"], org, org)[0]), decision
+
+
+def is_org_known(database: Database, org: str) -> bool:
+    """Whether an organisation has its settings, or ever had a tenant. Raises LedgerError."""
+    with database.transaction(read_only=True) as transaction:
+        schema.check_current(transaction, database)
+        return _is_known(transaction, org)
+
+
+def _is_known(transaction: Transaction, org: str) -> bool:
+    return bool(transaction.rows(_SQL["known_org"], org, org))
 
 
 def set_posture(

@@ -64,6 +64,12 @@ def set_skill_price(
     return _set(database, named("skill", skill), wanted, by, valid_from)
 
 
+def is_skill_known(database: Database, skill: str) -> bool:
+    """Whether any tenant ever had the skill. Raises LedgerError."""
+    with database.transaction(read_only=True) as transaction:
+        return bool(transaction.rows(_SQL["known_skill"], skill))
+
+
 def remove_skill_price(
     database: Database, skill: str, by: str, valid_from: date | None = None
 ) -> Decision:

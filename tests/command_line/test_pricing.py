@@ -233,7 +233,7 @@ def one_tenant(ledger_url: str, tmp_path: Path) -> None:
 def test_the_first_to_read_an_organisation_creates_its_row_and_is_told(
     command: Command, ledger: Ledger
 ) -> None:
-    first = json.loads(command("org", "show", "org-1", "--output", "json").out)
+    first = json.loads(command("org", "show", "org-1", "--create", "--output", "json").out)
     assert first["org"] == DEFAULTS
     assert first["decision"]["before"] is None
     assert ledger.execute("SELECT zitadel_org_id FROM org_billing_config").fetchall() == [("org-1",)]
@@ -241,7 +241,7 @@ def test_the_first_to_read_an_organisation_creates_its_row_and_is_told(
         "org": DEFAULTS,
         "decision": None,
     }
-    assert "was created" in command("org", "show", "org-2").out
+    assert "was created" in command("org", "show", "org-2", "--create").out
     assert "was created" not in command("org", "show", "org-2").out
 
 
@@ -258,7 +258,7 @@ def test_a_list_creates_nothing(command: Command, ledger: Ledger) -> None:
 
 
 def test_how_an_organisation_is_billed_is_changed_and_recorded(command: Command) -> None:
-    command("org", "show", "org-1")
+    command("org", "show", "org-1", "--create")
     told = decision(
         command(
             *("org", "set", "org-1", "--auto-invoice-enabled", "true", "--output", "json"),
@@ -280,3 +280,53 @@ def test_a_customer_of_two_organisations_is_refused(command: Command) -> None:
 
 def test_nothing_to_set_is_said(command: Command) -> None:
     assert command("org", "set", "org-1").status == 2
+
+
+# Typing errors
+
+
+def test_an_org_that_never_had_a_tenant_gets_no_row_unasked(
+    command: Command, ledger: Ledger, tmp_path: Path
+) -> None:
+    assert (
+        command("run", "--snapshot", snapshot(tmp_path, "20261201T000000Z", tenant("ada"))).status == 0
+    )
+    assert command("org", "show", "org-1").status == 0
+    ran = command("org", "show", "org-11")
+    assert (ran.status, ran.out) == (2, "")
+    assert "--create" in ran.err
+    orgs = "SELECT zitadel_org_id FROM org_billing_config"
+    assert ledger.execute(orgs).fetchall() == [("org-1",)]
+    assert command("org", "show", "org-11", "--create").status == 0
+    assert command("org", "show", "org-11").status == 0
+
+
+def test_an_org_that_never_had_a_tenant_is_set_with_a_warning(command: Command) -> None:
+    assert "org-11" in command("org", "set", "org-11", "--pay-by-invoice", "true").err
+
+
+def test_the_price_of_a_skill_that_nobody_has_is_set_with_a_warning(
+    command: Command, tmp_path: Path
+) -> None:
+    file = snapshot(tmp_path, "20261201T000000Z", tenant("ada", "crm"))
+    assert command("run", "--snapshot", file).status == 0
+    ran = command("pricing", "skill", "set", "crmm", "1.5")
+    assert ran.status == 0
+    assert "crmm" in ran.err
+    assert command("pricing", "skill", "set", "crm", "1.5").err == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["usage", "--month", "2026-11", "--org", "a", "--org", "b"],
+        ["usage", "--month", "2026-10", "--month", "2026-11"],
+        ["run", "--snapshot", "a.json", "--snapshot", "b.json"],
+        ["run", "--database-url", "postgresql://a", "--database-url", "postgresql://b"],
+        ["pricing", "set", "--vat-rate-chli", "1", "--vat-rate-chli", "2"],
+    ],
+)
+def test_a_value_that_is_given_twice_is_refused(arguments: list[str], command: Command) -> None:
+    ran = command(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert "given twice" in ran.err

@@ -112,11 +112,11 @@ def test_the_operator_s_decisions_are_on_record_with_the_role(
         ("pricing", "set", "--tenant-monthly-fee-chf", "49"),
         ("pricing", "skill", "set", "mail", "0.5"),
         ("pricing", "skill", "remove", "mail"),
-        ("org", "show", "org-1"),
+        ("org", "show", "org-1", "--create"),
         ("org", "set", "org-1", "--pay-by-invoice", "true"),
     ):
         ran = command(*arguments, RECONCILER_DATABASE_URL=url)
-        assert (ran.status, ran.err) == (0, "")
+        assert ran.status == 0, ran.err
     found = ledger.execute("SELECT database_user, count(*) FROM reconciler_decisions GROUP BY 1")
     assert found.fetchall() == [(roles["operator"], 5)]
 

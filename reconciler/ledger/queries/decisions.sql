@@ -34,3 +34,10 @@ WHERE zitadel_org_id = %s
 -- Puts a decision on record.
 INSERT INTO reconciler_decisions (decided_by, table_name, subject, before, after)
 VALUES (%s, %s, %s, %s::text::jsonb, %s::text::jsonb) RETURNING id, decided_at, database_user
+
+-- known_org --
+-- One row where an organisation has its settings, or ever had a tenant.
+SELECT FROM org_billing_config WHERE zitadel_org_id = %s::text
+UNION ALL
+SELECT FROM tenant_billing_lifecycle WHERE zitadel_org_id = %s::text
+LIMIT 1

@@ -34,3 +34,7 @@ SELECT id, column_name, skill_id, previous, value, valid_from, recorded_at, reco
 FROM reconciler_price_history
 WHERE %s::text IS NULL OR skill_id = %s OR column_name = %s
 ORDER BY id
+
+-- known_skill --
+-- One row where a tenant ever had the skill.
+SELECT FROM tenant_skill_events WHERE skill_id = %s::text LIMIT 1
