@@ -226,7 +226,7 @@ def _remade_invoices(catalog: Catalog, invoices: Made) -> Iterator[Finding]:
             _restored(lost[0]),
         )
     says = f"is made again, with {', '.join([*left[1:], *lost])}: nothing is in them"
-    yield Adaptation(left[0], says, f"DROP TABLE {', '.join(left)}")
+    yield Adaptation(left[0], says, _drop_of_invoices(catalog, invoices, left))
 
 
 def _removed_invoices(catalog: Catalog, invoices: Made) -> Iterator[Finding]:
@@ -241,7 +241,14 @@ def _removed_invoices(catalog: Catalog, invoices: Made) -> Iterator[Finding]:
             "reconciler schema apply --tables all",
         )
     if ours:
-        functions = sorted(invoices.functions.intersection(catalog.functions))
-        drop = f"; DROP FUNCTION {', '.join(functions)}" if functions else ""
         says = ", ".join(["is removed", *ours[1:]]) + ": empty, and left to the portal to make"
-        yield Adaptation(ours[0], says, f"DROP TABLE {', '.join(ours)}{drop}")
+        yield Adaptation(ours[0], says, _drop_of_invoices(catalog, invoices, ours))
+
+
+def _drop_of_invoices(catalog: Catalog, invoices: Made, tables: Sequence[str]) -> str:
+    functions = sorted(invoices.functions.intersection(catalog.functions))
+    # Those of triggers go after the tables that use them, the others before those that they use.
+    of_triggers = [name for name in functions if name.startswith("billing_")]
+    others = [name for name in functions if name not in of_triggers]
+    drops = [("FUNCTION", others), ("TABLE", tables), ("FUNCTION", of_triggers)]
+    return "; ".join(f"DROP {kind} {', '.join(names)}" for kind, names in drops if names)
