@@ -19,7 +19,7 @@ HISTORIES = int(os.environ.get("TEST_HISTORIES", "1000"))
 """How many; `make histories` takes thousands."""
 SHARE = 50
 SHARES = [
-    pytest.param(first, marks=[pytest.mark.long] if first >= 2 * SHARE else [])
+    pytest.param(first, marks=[pytest.mark.long] if first else [])
     for first in range(0, HISTORIES, SHARE)
 ]
 PASSES = 10

@@ -3,7 +3,7 @@
 The loop with `--watch` follows tens of thousands of changes while streams are cut, and the reconciler,
 the database and the API server are restarted, by chance and by seed. Then the ledger is compared with
 the truth, row by row. Exits with 1 where it is another one, or where the lag at 50 changes a second is
-not under a quarter of a second in the median.
+longer than it may be in the median.
 """
 
 import argparse
@@ -39,7 +39,6 @@ CALM: Final = 1500
 AT_ONCE: Final = 2500
 """Changes between two restarts of the API server."""
 TENANTS: Final = 200
-LONGEST_LAG: Final = 0.25
 
 
 def settle(resident: Resident, ledger: Ledger) -> None:
@@ -70,7 +69,7 @@ def blow(
     return seen
 
 
-def report(found: Findings, seen: Counter[str], calm: list[float]) -> int:
+def report(found: Findings, seen: Counter[str], calm: list[float], longest_lag: float) -> int:
     """Prints what came of it; returns the exit status."""
     for name, count in sorted(seen.items()):
         print(f"{name:<34} {count:>8}")
@@ -84,7 +83,7 @@ def report(found: Findings, seen: Counter[str], calm: list[float]) -> int:
     )
     for one in (*found.missing[:20], *found.early[:20]):
         print(one)
-    return int(not found.are_none or median > LONGEST_LAG)
+    return int(not found.are_none or median > longest_lag)
 
 
 def main() -> int:
@@ -92,6 +91,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--changes", type=int, default=20_000)
     parser.add_argument("--rate", type=float, default=150)
+    parser.add_argument("--lag", type=float, default=0.25, help="seconds; for an idle machine")
     given = parser.parse_args()
     print(f"seed {given.seed}")
     with tempfile.TemporaryDirectory() as name, ApiServer(token="storm") as server:
@@ -137,7 +137,7 @@ def main() -> int:
             resident.end()
             status, findings = verified(url)
             print(findings, end="")
-    return report(found, seen, calm) or status
+    return report(found, seen, calm, given.lag) or status
 
 
 def _began(ledger: Ledger) -> bool:
