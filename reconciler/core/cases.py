@@ -1,7 +1,7 @@
-"""Which transition a tenant is in: the table, and the conditions in the order in which they are asked.
+"""The table of transitions, and the conditions that say which transition a tenant is in.
 
-Whatever decides what becomes of a tenant is decided here. `plan` makes the rows of a case, `guard` may
-hold them back, and the ledger and the output read from the table what a case does.
+This module decides what happens to a tenant. `plan` makes the rows of a case, `guard` may hold them
+back, and the ledger and the output look up in the table what a case does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant
 
 
 class Record(StrEnum):
-    """What an operator decides about a lifecycle, and the ledger keeps on record."""
+    """A decision of an operator about a lifecycle, which the ledger records."""
 
     REBINDING = "rebound"
     REOPENING = "reopened"
@@ -26,7 +26,7 @@ class Overrides(Struct, frozen=True, kw_only=True):
     """What an operator allows one pass to do."""
 
     rebind: bool = False
-    """A lifecycle may go on under the uid of a tenant that has its name."""
+    """A lifecycle may continue under another uid that has its name."""
     reopen: frozenset[str] = frozenset()
     """Names of tenants whose deletion is withdrawn."""
     move: frozenset[str] = frozenset()
@@ -75,17 +75,17 @@ class Case(StrEnum):
 
     @property
     def is_weak(self) -> bool:
-        """Whether a lifecycle ends although no deletion was seen, only absence."""
+        """Whether a lifecycle ends only because the tenant is absent."""
         return TRANSITIONS[self].is_weak
 
     @property
     def record(self) -> Record | None:
-        """What is kept on record, where an operator decided it."""
+        """What is recorded, if an operator decided it."""
         return TRANSITIONS[self].record
 
 
 class Transition(Struct, frozen=True):
-    """What is known of a tenant, what the snapshot shows of it, and what a pass does then."""
+    """What is known of a tenant, what the snapshot shows of it, and what the pass does."""
 
     known: str
     snapshot: str
@@ -106,7 +106,7 @@ TRANSITIONS: Final[Mapping[Case, Transition]] = {
     Case.UNCHANGED: Transition("live", "live, and nothing differs", "nothing"),
     Case.CONTINUES: Transition(
         "live",
-        "live, and something differs, or it was frozen",
+        "live, and something differs, or it was frozen until now",
         "`enabled` or `disabled` for each skill that differs; `suspended` or `resumed` if that differs",
     ),
     Case.ENDS: Transition("live", "deletion committed", "`deleted`, and nothing else", ends=True),
@@ -175,15 +175,15 @@ TRANSITIONS: Final[Mapping[Case, Transition]] = {
         "nothing: it may be that resource",
     ),
 }
-"""The table; schema/README.md has the same, and a test compares the two."""
+"""A test compares them with schema/README.md."""
 
 
 class Found(Struct, frozen=True, gc=False):
-    """A tenant, a known lifecycle or both, and their row of the table."""
+    """A tenant, a known lifecycle or both, and their case."""
 
     case: Case
     tenant: Tenant | None
-    """Of a lifecycle that was succeeded: its successor."""
+    """If the lifecycle was succeeded: its successor."""
     lifecycle: Lifecycle | None
 
 
@@ -204,7 +204,7 @@ class Seen(Struct, frozen=True):
 
 
 def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequence[Found]:
-    """All cases but `unchanged`; those of lifecycles that end come before those of tenants."""
+    """All cases except `unchanged`. Those of ending lifecycles come before those of tenants."""
     live = known.lifecycles
     seen = Seen(
         known,
@@ -234,14 +234,14 @@ def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequen
 
 def case_of(tenant: Tenant, seen: Seen) -> tuple[Case, Lifecycle | None]:
     """The case of a tenant in the snapshot, and the lifecycle that it is about."""
-    # The uid is the identity, whatever else has changed.
+    # The uid is the identity, whatever else changed.
     ours = seen.known.live.get(tenant.uid)
     if ours is not None:
         return _case_of_live(tenant, ours, seen.overrides), ours
     is_alive = tenant.deleted_at is None
     ended, namesake = seen.known.gone.get(tenant.uid), seen.names.get(tenant.name)
     if ended is not None and not ended.moved_on:
-        # Whoever is on their way out is there for a while after the deletion that the ledger has.
+        # A finalizer can keep a deleted tenant in the cluster for a while.
         if not is_alive:
             return Case.ALREADY_GONE, ended
         # Only an operator withdraws a deletion, and only while no other lifecycle has the name.
@@ -249,54 +249,54 @@ def case_of(tenant: Tenant, seen: Seen) -> tuple[Case, Lifecycle | None]:
         if not is_reopened or namesake is not None:
             return Case.BACK_ALIVE, ended
         return Case.REOPENED if tenant.org == ended.org else Case.REOPENED_ELSEWHERE, ended
-    # The portal knew no uids: its lifecycle is recognised by the name.
+    # The portal did not record uids: its lifecycle is recognised by the name.
     if namesake is not None and namesake.uid is None:
         return _case_of_live(tenant, namesake, seen.overrides), namesake
     # A cluster that was restored from a backup has the same tenants under new uids.
     if namesake is not None and seen.overrides.rebind and is_alive and seen.is_absent(namesake):
         return Case.REBOUND if tenant.org == namesake.org else Case.REBOUND_ELSEWHERE, namesake
-    # It was moved to another org, and the lifecycle there was rebound to another uid since.
+    # It was moved to another org, and the lifecycle there was rebound to another uid later.
     if ended is not None:
         return Case.BACK_ALIVE if is_alive else Case.ALREADY_GONE, ended
-    # Two lifecycles of one name cannot be live, and this other one is not known to have ended.
+    # Two live lifecycles cannot have the same name, and the other one is not known to have ended.
     if namesake is not None and not seen.is_absent(namesake):
         return Case.NAME_TAKEN, None
     return Case.BEGINS if is_alive else Case.BEGINS_DELETED, namesake
 
 
 def _case_of_live(tenant: Tenant, ours: Lifecycle, overrides: Overrides) -> Case:
-    # Kubernetes never changes a name, so this is not what it seems.
+    # Kubernetes never changes the name of an object, so something is wrong.
     if tenant.name != ours.name:
         return Case.NAME_CHANGED
-    # Who pays is not changed unasked: there would be two bills for one tenant.
+    # Another org pays only if an operator says so; otherwise one tenant could be billed twice.
     is_elsewhere = tenant.org != ours.org
     if is_elsewhere and tenant.name not in overrides.move:
         return Case.ORG_CHANGED
-    # A committed deletion is the last thing that counts.
+    # After a committed deletion nothing else counts.
     if tenant.deleted_at is not None:
         return Case.ENDS
     if is_elsewhere:
         return Case.MOVED_IN
     if ours.uid is None:
         return Case.RECOGNISED
-    # A lifecycle that was frozen until now is no longer, even if nothing differs.
+    # If the lifecycle was frozen, it no longer is, even if nothing differs.
     is_same = tenant.skills == ours.skills and tenant.suspended == ours.suspended
     return Case.UNCHANGED if is_same and ours.read_at is None else Case.CONTINUES
 
 
 def case_without_tenant(lifecycle: Lifecycle, snapshot: Snapshot, seen: Seen) -> Case:
-    """The case of a live lifecycle that no readable tenant in the snapshot is about."""
-    # Its resource is there, and what it says is not known.
+    """The case of a live lifecycle that has no readable tenant in the snapshot."""
+    # Its resource exists, but it cannot be read.
     if lifecycle.name in seen.unreadable:
         return Case.UNREADABLE
-    # A watched change tells of one tenant: everyone else is absent from it.
+    # A watched change shows one tenant, and says nothing about the others.
     if snapshot.scope is not None and lifecycle.uid not in snapshot.scope:
         return Case.OUT_OF_SCOPE
     return Case.VANISHED
 
 
 def _unreadable(snapshot: Snapshot, known: KnownState) -> AbstractSet[str]:
-    """The lifecycles of the unreadable: by uid; where that is unreadable or not known yet, by name."""
+    """The lifecycles of unreadable resources: by uid, or by name if the uid is not known."""
     names = set[str]()
     for one in snapshot.unreadable:
         if (live := known.live.get(one.uid or "")) is not None:

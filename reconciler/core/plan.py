@@ -1,7 +1,7 @@
 """Plans the rows that take the ledger from what it knows to what a snapshot shows.
 
-Which transition a tenant is in is told by `cases`; here are the rows that each transition makes.
-No I/O, no clock: a plan is a value, and the same snapshot and state give the same plan.
+`cases` says which transition a tenant is in. This module makes the rows of each transition.
+A plan is a value: there is no I/O and no clock, and the same snapshot and state give the same plan.
 """
 
 from collections import Counter
@@ -20,12 +20,12 @@ from reconciler.errors import Refused, SnapshotError
 
 
 class Row(Struct, frozen=True, gc=False):
-    """One fact for the ledger, of the tenant whose change it belongs to."""
+    """One row for the ledger, of the tenant of its change."""
 
     kind: Kind
     at: Moment
     value: str | None = None
-    """The skill; None where the kind says it all."""
+    """The skill; None if the kind needs none."""
 
 
 class Change(Struct, frozen=True, kw_only=True, gc=False):
@@ -33,27 +33,27 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
 
     case: Case
     lifecycle: Lifecycle
-    """As it will be known afterwards; where it ends, as it was at its end."""
+    """As it will be known afterwards; if it ends, as it was at its end."""
     previous: Lifecycle | None = None
-    """As it was known; where it begins, the one that it was moved from."""
+    """As it was known; if it begins, the lifecycle that it was moved from."""
     rows: tuple[Row, ...] = ()
-    """Empty where only the knowledge about it changes: frozen, readable again, recognised."""
+    """Empty if only the known state changes: it was frozen, is readable again, or was recognised."""
 
     @property
     def known(self) -> Lifecycle | None:
-        """The lifecycle as it was known; None where it begins."""
+        """The lifecycle as it was known; None if it begins."""
         return None if self.case.begins else self.previous
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """The rows that a snapshot asks for, and what was left out of them and why."""
+    """The rows that a snapshot leads to, and what was left out and why."""
 
     snapshot: Snapshot
     changes: tuple[Change, ...]
     """Ordered by tenant name, a predecessor before its successor."""
     quarantined: tuple[Unreadable, ...] = ()
     held: tuple[Lifecycle, ...] = ()
-    """Live in the ledger, gone from the snapshot, and not deleted because the brake held."""
+    """Live in the ledger and missing from the snapshot, but not deleted, because the brake is on."""
     adopts_cluster: bool = False
     """An operator let the snapshot's cluster continue the one that the ledger knows."""
 
@@ -66,22 +66,22 @@ class Plan(Struct, frozen=True, kw_only=True):
         return Counter(row.kind for _, row in self.rows())
 
     def counters(self) -> Mapping[str, int]:
-        """How many rows it has, by the counters of the table of kinds."""
+        """The number of rows per counter of the table of kinds."""
         counts, counters = self.counts(), Counter[str]()
         for kind, meaning in MEANING.items():
             counters[meaning.counter] += counts[kind]
         return counters
 
     def recorded(self, record: Record) -> Sequence[Change]:
-        """The changes that an operator decided, and that are kept on record."""
+        """The changes that an operator decided and that are recorded as `record`."""
         return [change for change in self.changes if change.case.record is record]
 
 
 def plan(snapshot: Snapshot, known: KnownState, overrides: Overrides = NONE) -> Plan:
     """The difference between what the snapshot shows and what the ledger knows.
 
-    Raises SnapshotError where a uid or a name stands twice: that is no state of a cluster; and
-    Refused where there is nothing to reopen or to move.
+    Raises SnapshotError if a uid or a name occurs twice, which is impossible in a cluster, and Refused
+    if there is nothing to reopen or to move.
     """
     _check_identities(snapshot)
     snapshot = _placed(snapshot, known)
@@ -96,7 +96,7 @@ def plan(snapshot: Snapshot, known: KnownState, overrides: Overrides = NONE) -> 
 
 
 def _change(found: Found, snapshot: Snapshot, known: KnownState) -> Change | None:
-    """What a pass does in this case; None: nothing."""
+    """What a pass does in this case; None if it does nothing."""
     match found:
         case Found(Case.BEGINS | Case.BEGINS_DELETED, Tenant() as tenant):
             return _begins(found.case, tenant, snapshot)
@@ -138,7 +138,7 @@ def unread(case: Case, lifecycle: Lifecycle, known: KnownState, *, held: bool = 
 
 
 def _goes_on_frozen(case: Case, lifecycle: Lifecycle, tenant: Tenant, known: KnownState) -> Change:
-    """It goes on as an operator decided, frozen until its org is settled as well."""
+    """Continues it as an operator decided, but frozen until `org move` accepts its org as well."""
     since = _since(lifecycle, known)
     return Change(
         case=case,
@@ -148,10 +148,10 @@ def _goes_on_frozen(case: Case, lifecycle: Lifecycle, tenant: Tenant, known: Kno
 
 
 def _placed(snapshot: Snapshot, known: KnownState) -> Snapshot:
-    """The snapshot in the ledger's cluster and time, where it does not say otherwise itself."""
+    """The snapshot with the ledger's cluster if it names none, and never before the last pass."""
     observed_at, last = snapshot.observed_at, known.last_pass
     if last and last.observed_at - CLOCK_TOLERANCE <= observed_at < last.observed_at:
-        # Two clocks may differ by a moment; the ledger's instants never run backwards.
+        # Two clocks may differ a little, but the ledger's instants never run backwards.
         observed_at = last.observed_at
     cluster_uid = snapshot.cluster_uid or known.cluster_uid
     return replace(snapshot, observed_at=observed_at, cluster_uid=cluster_uid)
@@ -162,14 +162,14 @@ def _begins(case: Case, tenant: Tenant, snapshot: Snapshot) -> Change:
     stated = {TimeSource.CREATION: tenant.created_at}
     created = when(Kind.CREATED, stated, tenant.created_at, until)
     rows = [Row(Kind.CREATED, created)]
-    # By rule, a skill that is there at first sight was enabled with the tenant.
+    # By rule, a skill that is enabled at first sight was enabled when the tenant was created.
     rows += [Row(Kind.ENABLED, created, skill) for skill in tenant.skills]
     if tenant.suspended:
         rows.append(Row(Kind.SUSPENDED, _suspended_at(tenant, created.occurred_at, until)))
     if tenant.deleted_at is not None:
         seen = {TimeSource.DELETION: tenant.deleted_at}
         deleted = when(Kind.DELETED, seen, created.occurred_at, until)
-        # What happened to it after its deletion no longer counts, and no row lies after the end.
+        # Nothing counts after the deletion, so no row is later than it.
         rows = [Row(row.kind, row.at.not_after(deleted.occurred_at), row.value) for row in rows]
         rows.append(Row(Kind.DELETED, deleted))
     return Change(
@@ -218,7 +218,7 @@ def _continues(
 def _differences(
     lifecycle: Lifecycle, tenant: Tenant, since: datetime, until: datetime
 ) -> Iterator[Row]:
-    """A row for whatever the tenant has now and did not have then, or the other way round."""
+    """A row for each skill that differs, and one if the suspension differs."""
     before, after = set(lifecycle.skills), set(tenant.skills)
 
     def row(kind: Kind, changed: datetime | None, skill: str | None = None) -> Row:
@@ -252,9 +252,9 @@ def _ends(
 
 
 def _moves_in(lifecycle: Lifecycle, tenant: Tenant, at: Moment, snapshot: Snapshot) -> Change:
-    """The beginning under the new org, in the instant in which the lifecycle ends under the old one.
+    """The beginning under the new org, at the instant at which the lifecycle under the old org ends.
 
-    A label leaves no evidence: it changed between the two snapshots, and what is on goes on.
+    There is no evidence for the time of a label's change, only the interval between two snapshots.
     """
     begins = _begins(Case.MOVED_IN, tenant, snapshot)
     return replace(
@@ -274,10 +274,10 @@ def _suspended_at(tenant: Tenant, since: datetime, until: datetime) -> Moment:
 
 
 def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:
-    """P: when the previous complete list that could read this tenant was asked for.
+    """P: when the request was sent for the last complete list in which this tenant could be read.
 
-    Watched changes do not advance it, but for the tenant's own last row, where evidence dates that:
-    how long a stream took to deliver it, nobody knows.
+    A watched change of the tenant advances P only if evidence dates its row, because nobody knows how
+    long the stream took to deliver it.
     """
     if lifecycle.read_at is not None:
         return lifecycle.read_at
@@ -287,7 +287,7 @@ def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:
 
 
 def _quarantined(found: Sequence[Found]) -> Iterator[Unreadable]:
-    """The tenants that can be read and wait for an operator all the same, and why."""
+    """The readable tenants that wait for an operator's decision, and why."""
     for one in found:
         match one:
             case Found(
@@ -295,20 +295,21 @@ def _quarantined(found: Sequence[Found]) -> Iterator[Unreadable]:
                 Tenant() as tenant,
                 Lifecycle() as lifecycle,
             ):
-                reason = f"metadata.labels: the org changed from {lifecycle.org} to {tenant.org}"
+                orgs = f"from {lifecycle.org} to {tenant.org}"
+                reason = f"metadata.labels: the org changed {orgs}; `reconciler org move` accepts it"
             case Found(Case.NAME_CHANGED, Tenant() as tenant, Lifecycle() as lifecycle):
-                reason = f"metadata.name: the ledger knows this uid as {lifecycle.name}"
+                reason = f"metadata.name: in the ledger this uid has the name {lifecycle.name}"
             case Found(Case.NAME_TAKEN, Tenant() as tenant):
-                reason = "metadata.name: the ledger knows it of another uid, which is not gone"
+                reason = "metadata.name: in the ledger another uid has this name and is not deleted"
             case Found(Case.BACK_ALIVE, Tenant() as tenant):
-                reason = "metadata.uid: the ledger holds it for deleted, and it lives"
+                reason = "metadata.uid: deleted in the ledger, but it exists; --reopen withdraws that"
             case _:
                 continue
         yield Unreadable(uid=tenant.uid, name=tenant.name, reason=reason)
 
 
 def _check_overrides(found: Sequence[Found], overrides: Overrides) -> None:
-    """Raises Refused where an operator decides about a tenant that does not wait for it."""
+    """Raises Refused if an operator decides about a tenant that does not need it."""
     reopened, moved = set[str](), set[str]()
     for one in found:
         match one:
@@ -323,13 +324,13 @@ def _check_overrides(found: Sequence[Found], overrides: Overrides) -> None:
                 pass
     for name in sorted(overrides.reopen - reopened):
         raise Refused(
-            f"--reopen {quoted(name)}: no tenant of that name lives in the snapshot and is held for "
-            "deleted by the ledger; nothing was written"
+            f"--reopen {quoted(name)}: no tenant of that name exists in the snapshot and is deleted in "
+            "the ledger; nothing was written"
         )
     for name in sorted(overrides.move - moved):
         raise Refused(
-            f"org move {quoted(name)}: no tenant of that name is in the snapshot under another org than "
-            "in the ledger; nothing was written"
+            f"org move {quoted(name)}: no tenant of that name has another org in the snapshot than in "
+            "the ledger; nothing was written"
         )
 
 
@@ -342,6 +343,6 @@ def _check_identities(snapshot: Snapshot) -> None:
         if len(set(values)) < len(values):
             twice = Counter(values).most_common(1)[0][0]
             raise SnapshotError(
-                f"{quoted(snapshot.source)} is no snapshot: {field} {quoted(twice)} stands in it twice; "
+                f"{quoted(snapshot.source)} is not a snapshot: {field} {quoted(twice)} occurs twice; "
                 "nothing was written; try again"
             )

@@ -1,7 +1,7 @@
-"""When a row happened: the best known time, the interval it must lie in, and where that is known from.
+"""When a row happened: the best known time, the interval, and the evidence.
 
-S is the instant of the snapshot, P that of the previous pass that could read the tenant: what differs
-between the two happened between the two. The table says which evidence counts for which rows.
+S is the instant of the snapshot, and P that of the previous pass that could read the tenant. What
+differs between the two happened between the two. The table says which evidence counts for which rows.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from msgspec import Struct
 from reconciler.core.kinds import Kind
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
-"""How far two clocks may be apart before one of them is not believed."""
+"""How much two clocks may differ."""
 
 
 class TimeSource(StrEnum):
-    """Where `occurred_at` comes from."""
+    """The evidence for `occurred_at`."""
 
     CREATION = "creation"
     STATUS = "status"
@@ -34,12 +34,12 @@ class Rule(Struct, frozen=True, kw_only=True):
     source: TimeSource
     kinds: tuple[Kind, ...]
     rows: str
-    """The same kinds, for people, and when."""
+    """The same kinds as text, with the condition."""
     occurred_at: str
     is_exact: bool = False
-    """The cluster states this very time; it is moved into [P, S], and the interval has no length."""
+    """The cluster states this exact time. It is moved into [P, S], and the interval has no length."""
     unless_later: TimeSource | None = None
-    """This other source wins where it says a later time, and is believed."""
+    """This other source is used instead if its time is later and lies between P and S."""
 
 
 RULES: Final = (
@@ -84,7 +84,7 @@ RULES: Final = (
         occurred_at="S",
     ),
 )
-"""In the order in which they are tried; schema/README.md has the same, and a test compares the two."""
+"""In the order in which they are tried. A test compares them with schema/README.md."""
 
 
 class Moment(Struct, frozen=True, gc=False):
@@ -95,11 +95,11 @@ class Moment(Struct, frozen=True, gc=False):
     source: TimeSource
 
     def not_earlier(self, floor: datetime) -> "Moment":
-        """No row lies before the rows that its lifecycle already has."""
+        """Moved, if needed, to the last row of its lifecycle: no row is earlier than that."""
         return self if self.occurred_at >= floor else Moment(floor, self.not_before, self.source)
 
     def not_after(self, end: datetime) -> "Moment":
-        """No row lies after its lifecycle's end."""
+        """Moved, if needed, to the end of its lifecycle: no row is later than that."""
         if self.occurred_at <= end:
             return self
         return Moment(end, min(self.not_before, end), self.source)
@@ -108,11 +108,11 @@ class Moment(Struct, frozen=True, gc=False):
 def when(
     kind: Kind, evidence: Mapping[TimeSource, datetime | None], since: datetime, until: datetime
 ) -> Moment:
-    """The moment of a row that lies in [P, S], by the first rule of the table that applies.
+    """The moment of a row between P (`since`) and S (`until`), by the first rule that applies.
 
-    `evidence` is the time that each source says; None: it says nothing.
+    `evidence` has the time of each source; None if it has none.
     """
-    # Kubernetes cuts its times to seconds: a change right after P may carry P's second.
+    # Kubernetes truncates times to seconds, so a change just after P may have the second of P.
     first = since.replace(microsecond=0)
     for rule in RULES:
         time = evidence.get(rule.source)

@@ -59,7 +59,7 @@ def test_a_tenant_restored_under_a_new_uid_is_billed_no_second_set_up_fee(
 
 def test_a_uid_changes_only_with_a_rebinding_on_record(run: Any, ledger: Ledger) -> None:
     run(1, tenant("ada"))
-    with pytest.raises(psycopg.errors.RestrictViolation, match="keeps its uid"):
+    with pytest.raises(psycopg.errors.RestrictViolation, match="cannot be changed without a rebinding"):
         ledger.execute("UPDATE tenant_billing_lifecycle SET tenant_uid = 'other'")
 
 
