@@ -25,14 +25,12 @@ README, REFERENCE, LEDGER, WALK_THROUGH = (
     "schema/README.md",
     "k8s/samples/README.md",
 )
-OTHERS = (
-    "reconciler/core/README.md",
-    "k8s/README.md",
-    "k8s/SCALE.md",
-    "tests/README.md",
-    "tests/proofs/bench/README.md",
+PAGES = sorted(
+    str(page.relative_to(ROOT))
+    for pages in ("*.md", "reconciler/**/*.md", "schema/*.md", "k8s/**/*.md", "tests/**/*.md")
+    for page in ROOT.glob(pages)
+    if "recordings" not in page.parts
 )
-PAGES = (README, REFERENCE, LEDGER, WALK_THROUGH, *OTHERS)
 MOST_LINES = 300
 """Of the README. What is longer goes to the page of its subject."""
 
