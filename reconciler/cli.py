@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_history(commands)
     _add_coverage(commands)
     _add_usage(commands)
+    _add_close(commands)
     _add_pricing(commands)
     _add_org(commands)
     _add_schema(commands)
@@ -204,10 +205,38 @@ def _add_usage(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         help="the same by position: the number of the last pass or price change that counts",
     )
     what.add_argument(
-        "--corrections", action="store_true", help="instead: what was changed after --as-of"
+        "--corrections",
+        action="store_true",
+        help="instead: what was changed after --as-of, or since the month was closed",
+    )
+    what.add_argument(
+        "--since-close", action="store_true", help="with --corrections: since the last close, in CHF too"
+    )
+    what.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit 3 where the period is not ready to be billed; the lines are printed all the same",
     )
     _add_output(usage, "text", "json", "csv")
-    _add_settings(usage, options.USAGE, options.DATABASE, options.LOGGING)
+    _add_settings(usage, options.USAGE, options.COVERAGE, options.DATABASE, options.LOGGING)
+
+
+def _add_close(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    close = _command(
+        commands,
+        "close",
+        "record position, digest, prices and totals of a month; again: a revision, with the difference",
+    )
+    close.add_argument("month", metavar="MONTH", help="a calendar month, like 2026-10")
+    close.add_argument("--org", metavar="ORG", help="of this organisation only")
+    close.add_argument(
+        "--in-doubt",
+        action="store_true",
+        help="although tenants are quarantined, or their deletion is held back",
+    )
+    close.add_argument("--by", metavar="NAME", help="who goes on record for it (default: the OS's user)")
+    _add_output(close, "text", "json")
+    _add_settings(close, options.USAGE, options.COVERAGE, options.DATABASE, options.LOGGING)
 
 
 def _add_pricing(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

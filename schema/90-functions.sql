@@ -7,7 +7,7 @@ BEGIN
         SELECT p.oid FROM pg_proc p
         WHERE p.pronamespace = current_schema()::regnamespace
           AND (p.proname LIKE 'billing\_%' OR p.proname IN (
-              'next_invoice_number', 'reconciler_lines', 'reconciler_days', 'reconciler_asked',
+              'next_invoice_number', 'reconciler_lines', 'reconciler_doubts', 'reconciler_days', 'reconciler_asked',
               'reconciler_position_at', 'reconciler_await_writer', 'reconciler_lock_key', 'reconciler_prices', 'reconciler_show_prices',
               'reconciler_record_price', 'reconciler_unset_price', 'reconciler_price_changed', 'reconciler_prices_emptied',
               'reconciler_prices_fall_due', 'reconciler_billed_until'))

@@ -63,6 +63,10 @@ def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
             from reconciler.commands.usage import usage
 
             return usage(flags, **given)
+        case "close":
+            from reconciler.commands.close import close
+
+            return close(flags, **given)
         case "pricing":
             from reconciler.commands.pricing import pricing
 

@@ -35,7 +35,7 @@ def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) ->
     """Shows prices, or changes some. Raises ReconcilerError."""
     settings = load(flags)
     set_up_logging(settings.log_level, settings.log_format)
-    by = given.pop("by", "").strip() or _os_user()
+    by = given.pop("by", "").strip() or os_user()
     with open_database(settings) as database:
         if action == "show":
             at = given.get("at")
@@ -73,7 +73,7 @@ def org(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int
     """Shows how organisations are billed, or changes it. Raises ReconcilerError."""
     settings = load(flags)
     set_up_logging(settings.log_level, settings.log_format)
-    by = given.pop("by", "").strip() or _os_user()
+    by = given.pop("by", "").strip() or os_user()
     with open_database(settings) as database:
         if action == "list":
             found = decisions.postures(database)
@@ -102,7 +102,8 @@ def _setting(column: str, text: str) -> bool | str | None:
     return text == "true"
 
 
-def _os_user() -> str:
+def os_user() -> str:
+    """Who goes on record where nobody is named."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -8,6 +8,9 @@ from itertools import groupby
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from reconciler.core.text import clean, stamp
 
 
 class Period(Struct, frozen=True):
@@ -74,6 +77,23 @@ class Total(Struct, frozen=True, kw_only=True, rename="camel"):
     gross_chf: Decimal
 
 
+class Doubt(Struct, frozen=True, kw_only=True, rename="camel"):
+    """Something that is in doubt in the lines; `schema/42-doubts.sql` has the kinds."""
+
+    kind: str
+    is_ready: bool
+    """False: it changes with a later pass or an operator's decision, and the period is not ready."""
+    zitadel_org_id: str | None = None
+    tenant_name: str | None = None
+    lifecycle_id: int | None = None
+    skill_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    """Of a gap: when nobody looked."""
+    least_days: int | None = None
+    most_days: int | None = None
+
+
 class Usage(Struct, frozen=True, kw_only=True):
     """The lines of a period, as the ledger stood."""
 
@@ -93,6 +113,13 @@ class Usage(Struct, frozen=True, kw_only=True):
     """By month, organisation, tenant, lifecycle, item and skill."""
     totals: Sequence[Total] = ()
     """By month, organisation and rate; empty where no prices were asked for."""
+    doubts: Sequence[Doubt] = ()
+    """What is in doubt; first what makes that the period is not ready."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the period is observed to its end, with no tenant that awaits a decision."""
+        return all(doubt.is_ready for doubt in self.doubts)
 
     @property
     def unpriced(self) -> Sequence[str]:
@@ -125,17 +152,19 @@ class Corrections(Struct, frozen=True, kw_only=True):
     """The position: the last pass or price change that counted before."""
     now_pass: int
     """The last one that counts now."""
+    since_revision: int | None = None
+    """Of the close at whose position this is; None: it is not about one."""
     lines: Sequence[Correction]
 
-    @property
-    def net_difference_chf(self) -> Decimal | None:
-        """Without VAT; None: amounts were not asked for."""
-        total = Decimal("0.00")
-        for one in self.lines:
-            if one.amount_before_chf is None or one.amount_now_chf is None:
-                return None
-            total += one.amount_now_chf - one.amount_before_chf
-        return total
+
+def net_difference(corrections: Sequence[Correction]) -> Decimal | None:
+    """All of them in CHF, without VAT; None: amounts were not asked for."""
+    total = Decimal("0.00")
+    for one in corrections:
+        if one.amount_before_chf is None or one.amount_now_chf is None:
+            return None
+        total += one.amount_now_chf - one.amount_before_chf
+    return total
 
 
 _Key: TypeAlias = tuple[str, str, str, int, int, str]
@@ -150,6 +179,47 @@ def _subject(line: Line) -> _Key:
     item = list(Item).index(line.item)
     who = line.month, line.zitadel_org_id, line.tenant_name, line.lifecycle_id
     return *who, item, line.skill_id or ""
+
+
+def not_ready(doubt: Doubt) -> str:
+    """Why a period is not ready, and what to do."""
+    tenant = clean(doubt.tenant_name or "")
+    match doubt.kind:
+        case "not-over":
+            end = stamp(doubt.until) if doubt.until else ""
+            seen = (
+                f"all tenants were last seen at {stamp(doubt.since)}"
+                if doubt.since
+                else "no pass looked"
+            )
+            return f"it ends at {end}, and {seen}; a pass after its end completes it"
+        case "held":
+            return (
+                f"the deletion of {tenant} is held back; `reconciler run --allow-deletions N` writes it"
+            )
+        case _:
+            return f"{tenant} is quarantined and counts as before; `reconciler run` prints the reason"
+
+
+def doubts_of(lines: Sequence[Line]) -> Iterator[Doubt]:
+    """The skills without a price, and where fewer or more days are possible than count."""
+    for _, parts in groupby(lines, _subject):
+        of_one = list(parts)
+        first = of_one[0]
+        unpriced = Doubt(
+            kind="unpriced",
+            is_ready=True,
+            zitadel_org_id=first.zitadel_org_id,
+            tenant_name=first.tenant_name,
+            lifecycle_id=first.lifecycle_id,
+            skill_id=first.skill_id,
+        )
+        if not all(line.priced for line in of_one):
+            yield unpriced
+        least = sum(line.least_days or 0 for line in of_one)
+        most = sum(line.most_days or 0 for line in of_one)
+        if least < most:
+            yield replace(unpriced, kind="days", least_days=least, most_days=most)
 
 
 def totals(lines: Sequence[Line]) -> Iterator[Total]:

@@ -10,7 +10,18 @@ from msgspec.structs import replace
 from reconciler.core.history import Span
 from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
-from reconciler.core.usage import Corrections, Item, Line, Period, Usage, differences, in_order, totals
+from reconciler.core.usage import (
+    Corrections,
+    Doubt,
+    Item,
+    Line,
+    Period,
+    Usage,
+    differences,
+    doubts_of,
+    in_order,
+    totals,
+)
 from reconciler.errors import LedgerError, UsageError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database, Transaction
@@ -34,6 +45,8 @@ class Question(Struct, frozen=True, kw_only=True):
     """By name or uid."""
     bounds: bool = False
     """Also the least and the most days that the intervals of the rows allow."""
+    longest_gap: timedelta = timedelta(minutes=15)
+    """Between two passes, beyond which it is in doubt what was made and undone."""
     prices: bool = False
     """Also amounts, each day at the prices that are valid on it."""
     prices_of: date | datetime | None = None
@@ -44,7 +57,7 @@ def usage(database: Database, question: Question) -> Usage:
     """What the events add up to. Raises LedgerError; UsageError where the question makes no sense."""
     question = _settled(database, question)
     with database.transaction(read_only=True) as transaction:
-        return _usage(transaction, database, question)
+        return usage_in(transaction, database, question)
 
 
 def day(transaction: Transaction, date: date, time_zone: str) -> Span:
@@ -58,8 +71,13 @@ def corrections(database: Database, question: Question) -> Corrections:
     """What was written later than its `as_of` made of it. Raises as `usage` does."""
     question = _settled(database, question)
     with database.transaction(read_only=True) as transaction:
-        before = _usage(transaction, database, question)
-        now = _usage(transaction, database, replace(question, as_of=None, as_of_pass=None))
+        return corrections_in(transaction, database, question)
+
+
+def corrections_in(transaction: Transaction, database: Database, question: Question) -> Corrections:
+    """`corrections` in a transaction."""
+    before = usage_in(transaction, database, question)
+    now = usage_in(transaction, database, replace(question, as_of=None, as_of_pass=None))
     return Corrections(
         period=question.period,
         time_zone=question.time_zone,
@@ -87,7 +105,8 @@ def _settled(database: Database, question: Question) -> Question:
     return replace(question, as_of=min(question.as_of, now))
 
 
-def _usage(transaction: Transaction, database: Database, question: Question) -> Usage:
+def usage_in(transaction: Transaction, database: Database, question: Question) -> Usage:
+    """`usage` in a transaction. An `as_of` has to lie far enough back that nothing is being written."""
     _check(transaction, database, question)
     period, as_of, prices_of = question.period, question.as_of, question.prices_of
     if isinstance(prices_of, datetime):
@@ -97,10 +116,16 @@ def _usage(transaction: Transaction, database: Database, question: Question) -> 
     rows = transaction.rows(
         _SQL["lines"],
         *(period.start, period.end, question.time_zone, position, question.org),
-        *(question.bounds, prices_of, question.prices),
+        *(True, prices_of, question.prices),
         *(question.tenant, question.tenant, question.tenant),
     )
-    lines = sorted((_line(row, prices=question.prices) for row in rows), key=in_order)
+    bounded = sorted((_line(row, prices=question.prices) for row in rows), key=in_order)
+    lines = bounded if question.bounds else [_unbounded(line) for line in bounded if line.days]
+    doubts = transaction.rows(
+        _SQL["doubts"],
+        *(period.start, period.end, question.time_zone, position, question.org, question.longest_gap),
+        *(question.tenant, question.tenant, question.tenant),
+    )
     return Usage(
         period=period,
         time_zone=question.time_zone,
@@ -111,6 +136,7 @@ def _usage(transaction: Transaction, database: Database, question: Question) -> 
         until=until,
         lines=lines,
         totals=list(totals(lines)),
+        doubts=[*(_doubt(row) for row in doubts), *doubts_of(bounded)],
     )
 
 
@@ -147,6 +173,23 @@ def _check_time_zone(transaction: Transaction, time_zone: str) -> None:
         raise UsageError(
             f"the database knows no time zone {quoted(time_zone)}; expected one like Europe/Zurich"
         )
+
+
+def _doubt(row: Sequence[Any]) -> Doubt:
+    kind, is_ready, org, tenant, lifecycle_id, since, until = row
+    return Doubt(
+        kind=kind,
+        is_ready=is_ready,
+        zitadel_org_id=org,
+        tenant_name=tenant,
+        lifecycle_id=lifecycle_id,
+        since=since,
+        until=until,
+    )
+
+
+def _unbounded(line: Line) -> Line:
+    return replace(line, least_days=None, most_days=None, least_amount_chf=None, most_amount_chf=None)
 
 
 def _line(row: Sequence[Any], *, prices: bool) -> Line:

@@ -12,7 +12,19 @@ from msgspec import Struct
 from msgspec.structs import asdict, fields
 
 from reconciler.core.text import clean, columns, counted, escaped, stamp
-from reconciler.core.usage import Correction, Corrections, Item, Line, Period, Total, Usage, by_org
+from reconciler.core.usage import (
+    Correction,
+    Corrections,
+    Doubt,
+    Item,
+    Line,
+    Period,
+    Total,
+    Usage,
+    by_org,
+    net_difference,
+)
+from reconciler.output.doubts import doubts_text
 from reconciler.output.plan_json import to_json
 
 _FEES: Final = {Item.SET_UP_FEE: "set-up fee", Item.MONTHLY_FEE: "monthly fee"}
@@ -26,6 +38,8 @@ _NAMES: Final = {
     "as_of_pass": "asOfPass",
     "prices_of": "pricesOf",
     "now_pass": "nowPass",
+    "since_revision": "sinceRevision",
+    "is_ready": "isReady",
     "last_pass": "lastPass",
 }
 
@@ -45,10 +59,13 @@ class _Usage(_Asked, kw_only=True, rename=_NAMES):
     lines: Sequence[Line]
     totals: Sequence[Total]
     unpriced: Sequence[str]
+    is_ready: bool
+    doubts: Sequence[Doubt]
 
 
 class _Corrections(_Asked, kw_only=True, rename=_NAMES):
     now_pass: int
+    since_revision: int | None
     corrections: Sequence[Correction]
 
 
@@ -67,6 +84,8 @@ def usage_json(usage: Usage) -> bytes:
             lines=usage.lines,
             totals=usage.totals,
             unpriced=usage.unpriced,
+            is_ready=usage.is_ready,
+            doubts=usage.doubts,
         )
     )
 
@@ -81,6 +100,7 @@ def corrections_json(found: Corrections) -> bytes:
             as_of=found.as_of,
             as_of_pass=found.as_of_pass,
             now_pass=found.now_pass,
+            since_revision=found.since_revision,
             corrections=found.lines,
         )
     )
@@ -134,12 +154,21 @@ def usage_text(usage: Usage) -> Iterator[str]:
         yield "Nothing counts"
     elif usage.totals:
         yield "A preview: nothing is invoiced or stored"
+    yield ""
+    yield from doubts_text(usage.doubts)
 
 
 def corrections_text(found: Corrections) -> Iterator[str]:
     """The lines, without their ends."""
     since = f"pass {found.as_of_pass}" if found.as_of is None else stamp(found.as_of)
+    if found.since_revision is not None:
+        since += f", at which revision {found.since_revision} was closed,"
     yield f"What was written after {since} changed"
+    yield from corrections_table(found.lines)
+
+
+def corrections_table(found: Sequence[Correction]) -> Iterator[str]:
+    """A line for each, and the difference of all in CHF."""
     yield from _table(
         [
             _Columns(
@@ -149,13 +178,14 @@ def corrections_text(found: Corrections) -> Iterator[str]:
                 "",
                 _change(one.amount_before_chf, one.amount_now_chf),
             )
-            for one in found.lines
+            for one in found
         ]
     )
-    if not found.lines:
+    difference = net_difference(found)
+    if not found:
         yield "Nothing"
-    elif found.net_difference_chf is not None:
-        yield f"  net {found.net_difference_chf:+} CHF"
+    elif difference is not None:
+        yield f"  net {difference:+} CHF"
 
 
 @dataclass(frozen=True)

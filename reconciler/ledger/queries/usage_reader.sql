@@ -10,6 +10,14 @@ FROM reconciler_lines(%s, %s, %s, %s, %s, %s, %s, %s) AS u
 WHERE %s::text IS NULL OR u.lifecycle_id IN (
     SELECT l.id FROM tenant_billing_lifecycle l WHERE l.tenant_name = %s OR l.tenant_uid = %s)
 
+-- doubts --
+-- What is in doubt at a position, but for what the lines tell: of one tenant by name or uid, or of all.
+SELECT d.kind, d.is_ready, d.zitadel_org_id, d.tenant_name, d.lifecycle_id, d.since, d.until
+FROM reconciler_doubts(%s, %s, %s, %s, %s, %s, false) AS d
+WHERE %s::text IS NULL OR d.tenant_name IS NULL OR d.tenant_name = %s OR d.lifecycle_id IN (
+    SELECT l.id FROM tenant_billing_lifecycle l WHERE l.tenant_uid = %s)
+ORDER BY d.is_ready, d.kind, d.since, d.tenant_name
+
 -- last_look --
 -- The last pass at a position, and the instant that it looked at.
 SELECT id, observed_at FROM reconciler_passes WHERE id <= %s ORDER BY id DESC LIMIT 1
