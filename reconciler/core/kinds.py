@@ -1,7 +1,7 @@
-"""What a row can be: one line of a table for each kind.
+"""What a row of the ledger can be: a table with one line for each kind.
 
-Whoever makes, writes, prints, counts or adds up rows reads it here. README.md beside this file adds a
-kind, step by step.
+Every module that makes, writes, prints, counts or adds up rows uses this table. README.md in this
+folder shows how to add a kind.
 """
 
 from collections.abc import Mapping

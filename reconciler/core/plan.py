@@ -55,7 +55,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     held: tuple[Lifecycle, ...] = ()
     """Live in the ledger and missing from the snapshot, but not deleted, because the brake is on."""
     adopts_cluster: bool = False
-    """An operator let the snapshot's cluster continue the one that the ledger knows."""
+    """An operator allowed the snapshot's cluster to continue the state of the ledger's."""
 
     def rows(self) -> Iterator[tuple[Change, Row]]:
         for change in self.changes:
@@ -130,7 +130,7 @@ def _change(found: Found, snapshot: Snapshot, known: KnownState) -> Change | Non
 
 
 def unread(case: Case, lifecycle: Lifecycle, known: KnownState, *, held: bool = False) -> Change | None:
-    """Remembers when the lifecycle could last be read, and whether it is held, if that is new."""
+    """Freezes a lifecycle: notes when it was last read and whether it is held. None if that is known."""
     if lifecycle.read_at is not None and lifecycle.held == held:
         return None
     since = _since(lifecycle, known)

@@ -1,4 +1,4 @@
-"""Prints a plan as SQL that `psql` runs: the same rows that a pass would write, as statements."""
+"""Prints a plan as SQL for `psql`: one statement for each row that a pass would write."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -24,13 +24,13 @@ _CURRENT: Final = "currval(pg_get_serial_sequence('reconciler_passes', 'id'))"
 
 
 class _Expression(str):
-    """SQL that finds a value when the script runs."""
+    """SQL that finds the value when the script runs."""
 
     __slots__ = ()
 
 
 def script(plan: Plan, known: KnownState) -> Iterator[str]:
-    """The statements, one line at a time; they refuse to run where the ledger has moved on since."""
+    """The statements, line by line. They fail if another pass was written since the plan was made."""
     yield "\\set ON_ERROR_STOP on"
     yield "SET client_encoding = 'UTF8';"
     yield "BEGIN;"
@@ -41,7 +41,7 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
     yield (
         "DO $$ BEGIN IF (SELECT ROW(id, observed_at) FROM reconciler_passes ORDER BY id DESC LIMIT 1) "
         f"IS DISTINCT FROM {_last(known)} "
-        "THEN RAISE EXCEPTION 'the ledger has moved on since this was planned; plan again'; "
+        "THEN RAISE EXCEPTION 'another pass was written since this was planned; plan again'; "
         "END IF; END $$;"
     )
     yield from _statements(pass_record(plan))
@@ -54,7 +54,7 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
 def _last(known: KnownState) -> str:
     if known.last_pass is None:
         return "NULL"
-    # One that is only planned is one that this session has just written.
+    # A last pass without an id was inserted earlier in the same script.
     id_ = _CURRENT if known.last_pass.id is None else _literal(known.last_pass.id, "bigint")
     return f"ROW({id_}::bigint, {_literal(known.last_pass.observed_at, 'timestamptz')})"
 

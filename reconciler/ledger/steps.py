@@ -1,7 +1,7 @@
-"""What writes a plan: the rows of each table, and the order in which they are written.
+"""The steps that write a plan: the rows of each table, in the order in which they are written.
 
-`writer` runs the steps, `script` prints them as SQL. Rows are made as they are taken: a backfill has a
-million.
+`writer` runs the steps and `script` prints them as SQL. Rows are generated one at a time, because a
+backfill has a million.
 """
 
 from collections.abc import Callable, Iterator
@@ -35,12 +35,12 @@ class Run(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """How rows refer to one another: by numbers or, in a script, by expressions that find them."""
+    """How rows refer to each other: by numbers or, in a script, by SQL that finds the number."""
 
     pass_id: Any
     lifecycle_id: Callable[[Change], Any]
     previous_id: Callable[[Change], Any]
-    """Of the lifecycle that one under a new org was moved from."""
+    """The lifecycle under the old org, of one that was moved."""
     ordinal: Callable[[Change, Row], Any]
 
 
@@ -96,8 +96,8 @@ def pass_record(plan: Plan) -> Insert:
 
 
 def steps(plan: Plan, numbers: Numbers) -> Iterator[Insert | Run]:
-    """Everything else, in the order in which the database accepts it."""
-    # What an operator decided is on record before it is done.
+    """All other steps, in the order that the constraints of the database need."""
+    # The database accepts what an operator allowed only if it is on record.
     yield _rebindings(plan, numbers)
     yield _reopenings(plan, numbers)
     yield Run(_SQL["reopen"], ("id",), ((id_,) for _, id_ in _reopenings(plan, numbers).rows))
@@ -133,7 +133,7 @@ def _reopenings(plan: Plan, numbers: Numbers) -> Insert:
 
 
 def _recognised(plan: Plan, numbers: Numbers) -> Run:
-    """One that is reopened may have been the portal's, which knew no uid."""
+    """The lifecycles that get a uid. One that is reopened may be the portal's, which has none."""
     return Run(
         _SQL["recognise"],
         ("id", "tenant_uid", "cluster_uid"),
@@ -147,7 +147,7 @@ def _recognised(plan: Plan, numbers: Numbers) -> Run:
 
 
 def _ends(plan: Plan, numbers: Numbers) -> Run:
-    """The known lifecycles that end; one that ends at first sight begins with its end."""
+    """The known lifecycles that end. One that is deleted at first sight is inserted with its end."""
     return Run(
         _SQL["end"],
         ("id", *_WHEN),
@@ -160,14 +160,14 @@ def _ends(plan: Plan, numbers: Numbers) -> Run:
 
 
 def _known(plan: Plan, numbers: Numbers) -> Iterator[tuple[Any]]:
-    """The lifecycles whose state is replaced or removed; what had ended has none."""
+    """The lifecycles whose state is replaced or removed. One that had ended has no state."""
     for change in plan.changes:
         if not change.case.begins and change.case.record is not Record.REOPENING:
             yield (numbers.lifecycle_id(change),)
 
 
 def _begins(plan: Plan, numbers: Numbers) -> Insert:
-    """The lifecycles that begin; with their end, where the deletion was there at first sight."""
+    """The lifecycles that begin, with their end if they were deleted at first sight."""
     columns = (
         *("id", "tenant_name", "zitadel_org_id", "tenant_uid", "cluster_uid"),
         *("created_at", "created_not_before", "created_time_source"),
@@ -195,7 +195,7 @@ def _begins(plan: Plan, numbers: Numbers) -> Insert:
 
 
 def _moves(plan: Plan, numbers: Numbers) -> Insert:
-    """The record that a lifecycle goes on under another org: it costs no second set-up fee."""
+    """The record of a move to another org, for which no second set-up fee is due."""
     return Insert(
         "reconciler_moves",
         ("pass_id", "lifecycle_id", "previous_lifecycle_id"),
@@ -225,7 +225,7 @@ def _events(plan: Plan, numbers: Numbers, subject: Subject) -> Insert:
 
 
 def _states(plan: Plan, numbers: Numbers) -> Insert:
-    """The known state of the lifecycles that go on."""
+    """The known state of the lifecycles that are live."""
     return Insert(
         "reconciler_state",
         ("lifecycle_id", "skills", "suspended", "changed_at", "read_at", "held"),

@@ -25,7 +25,7 @@ Subject: TypeAlias = tuple[int | None, str, str | None]
 """A lifecycle, a table of events and, where a lifecycle has several subjects in it, which."""
 
 _MANY: Final = 500
-"""Changes, from which on the digest of their rows takes a while."""
+"""With more changes than this, computing the digest of the rows takes a while."""
 
 
 def write(transaction: Transaction, plan: Plan) -> Written:
@@ -45,13 +45,13 @@ def write(transaction: Transaction, plan: Plan) -> Written:
     for step in steps(plan, _numbers(new_ids, ordinals, pass_id)):
         _do(transaction, step)
     if len(plan.changes) > _MANY:
-        # No commit should be under way meanwhile.
+        # Compute it before the commit, which should be short.
         transaction.execute("SET CONSTRAINTS reconciler_passes_sealed IMMEDIATE")
     return Written(pass_id=pass_id, lifecycle_ids=new_ids)
 
 
 def _do(transaction: Transaction, step: Insert | Run) -> None:
-    """Raises LedgerError where the database does something else than the step says."""
+    """Raises LedgerError if another number of rows was written or changed."""
     if isinstance(step, Run):
         if rows := list(step.rows):
             transaction.change(step.query, *map(list, zip(*rows, strict=True)), rows=len(rows))
@@ -81,7 +81,7 @@ def _subject(change: Change, row: Row) -> Subject:
 
 
 def _known_subjects(plan: Plan) -> list[Subject]:
-    """What the plan switches of lifecycles that are known, and have rows already."""
+    """The subjects of known lifecycles that get a row. They may have rows already."""
     return [
         _subject(change, row)
         for change in plan.changes
@@ -92,5 +92,5 @@ def _known_subjects(plan: Plan) -> list[Subject]:
 
 
 def was_written(transaction: Transaction, pass_id: int) -> bool:
-    """Whether the pass is in the ledger, where the answer to its commit was lost."""
+    """Whether the pass is in the ledger. Asked if the answer to its commit was lost."""
     return bool(transaction.rows(_SQL["was_written"], pass_id))

@@ -1,4 +1,4 @@
-"""A pass as the JSON object that other programs read: the contract of `run --output json`."""
+"""A pass as JSON, for other programs: the output of `run --output json`."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ _Row: Final = msgspec.defstruct(
     rename="camel",
     kw_only=True,
 )
-"""A row of the plan: the keys of `rows`, in their order."""
+"""One of the `rows`, with its keys in their order."""
 
 
 def summary(plan: Plan, *, dry_run: bool) -> str:

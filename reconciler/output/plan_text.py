@@ -1,4 +1,4 @@
-"""A pass for a person: what changes for each tenant, aligned; coloured on a terminal only."""
+"""A pass as text for people: the changes of each tenant, in columns."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ from reconciler.core.text import aligned, clean, counted, stamp
 from reconciler.output.plan_json import summary
 
 MOST_TENANTS: Final = 100
-"""More than that nobody reads; the JSON has all."""
+"""The text shows no more. The JSON has all."""
 
 _COLOURS: Final = {Effect.MORE: "32", Effect.LESS: "33", Effect.END: "31"}
 
@@ -41,14 +41,14 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
         yield _coloured(f"  {clean(held.name)}  deletion held back: not in the snapshot", "35", colour)
     if plan.held:
         yield (
-            "  So many do not vanish on an ordinary day. If they are gone, "
+            "  That is more than usual. If these tenants are really gone, "
             f"run once with --allow-deletions {len(plan.held)}"
         )
     yield summary(plan, dry_run=dry_run)
 
 
 def _decided(plan: Plan) -> Iterator[str]:
-    """What an operator decided about lifecycles."""
+    """The changes that an operator allowed."""
     for change in plan.changes:
         lifecycle, previous = change.lifecycle, change.previous
         name = clean(lifecycle.name)
