@@ -92,7 +92,9 @@ def _add_run(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="let another cluster, or one restored from a backup, continue the ledger's",
     )
     _add_output(run, "text", "json", "sql")
-    _add_settings(run, options.DATABASE, options.CLUSTER, options.PASS, options.LOGGING)
+    _add_settings(
+        run, options.DATABASE, options.CLUSTER, options.PASS, options.CATCH_UP, options.LOGGING
+    )
 
 
 def _add_snapshot(parser: argparse._ActionsContainer) -> None:

@@ -47,8 +47,16 @@ class Expired(SnapshotError):
     """410: the page token, or the history after a resourceVersion, is no longer kept."""
 
 
+class Rejected(SnapshotError):
+    """The server answered that it will not: a right is missing, or it does not know the request."""
+
+
 class Silence(SnapshotError):
     """A watch said nothing for longer than one that lives would."""
+
+
+class Unfinished(ReconcilerError):
+    """There was more to catch up on than time allows; the next pass goes on."""
 
 
 class LedgerError(ReconcilerError):
@@ -83,3 +91,7 @@ class Refused(ReconcilerError):
 
 class OutdatedSnapshot(Refused):
     """The ledger knows something newer than this snapshot."""
+
+
+class WentBack(Refused):
+    """The API server shows an older state than it did before: it was restored from a backup."""

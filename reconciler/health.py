@@ -28,7 +28,7 @@ from reconciler.core.kinds import Kind
 from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import Refused, UsageError
-from reconciler.passes import Ledger, OpenLedger, Pass, Source
+from reconciler.passes import Cluster, Connected, Ledger, OpenLedger, Pass, Watch
 
 OUTCOMES: Final = ("written", "held", "quarantined", "refused", "failed")
 PHASES: Final = ("gather", "known", "plan", "write")
@@ -77,7 +77,9 @@ class Health:
             registry=self.registry if watches else None,
         )
         self._restarts = Counter(
-            "reconciler_watch_restarts", "How often a watch was opened anew.", registry=self.registry
+            "reconciler_watch_restarts",
+            "How often a watch broke and was opened anew.",
+            registry=self.registry,
         )
         self._lag = Histogram(
             "reconciler_change_to_commit_seconds",
@@ -151,12 +153,12 @@ class Health:
         self._connected.set(connected)
 
     def watch_restarted(self) -> None:
-        """A watch has ended, and another is opened."""
+        """A watch has broken, and another is opened."""
         self._restarts.inc()
 
-    def source(self, source: Source) -> Source:
-        """The source, with the time that it takes."""
-        return _TimedSource(source, self)
+    def cluster(self, cluster: Cluster) -> Cluster:
+        """The cluster, with the time that its lists take."""
+        return _TimedCluster(cluster, self)
 
     def ledger(self, ledger: Ledger) -> Ledger:
         """The ledger, with the time that it takes."""
@@ -267,20 +269,29 @@ def _answers(health: Health) -> type[BaseHTTPRequestHandler]:
     return Answers
 
 
-class _TimedSource:
-    def __init__(self, source: Source, health: Health) -> None:
-        self._source = source
+class _TimedCluster:
+    def __init__(self, cluster: Cluster, health: Health) -> None:
+        self._cluster = cluster
         self._health = health
 
-    @property
-    def is_live(self) -> bool:
-        return self._source.is_live
+    def connected(self) -> Connected:
+        return _TimedConnected(self._cluster.connected(), self._health)
+
+
+class _TimedConnected:
+    def __init__(self, connected: Connected, health: Health) -> None:
+        self.uid = connected.uid
+        self._connected = connected
+        self._health = health
 
     def snapshot(self) -> Snapshot:
         started = time.perf_counter()
-        snapshot = self._source.snapshot()
+        snapshot = self._connected.snapshot()
         self._health.took("gather", time.perf_counter() - started)
         return snapshot
+
+    def watch(self, since: str, seconds: int) -> Watch:
+        return self._connected.watch(since, seconds)
 
 
 class _TimedLedger:

@@ -48,6 +48,15 @@ PASS = (
     Option("brake_percent", "N", "10", "weak deletions let through, in percent of the live tenants"),
     Option("quarantine_exit", "N", "4", "exit status of a pass that wrote, with tenants quarantined"),
 )
+CATCH_UP = (
+    Option(
+        "catch_up",
+        None,
+        "false",
+        "first write the changes since the last pass one by one, as far back as the API server tells",
+    ),
+    Option("catch_up_timeout", "TIME", "5m", "how long a run may take for that"),
+)
 COVERAGE = (Option("coverage_gap", "TIME", "15m", "how long nobody may look before it counts as a gap"),)
 USAGE = (Option("time_zone", "ZONE", "Europe/Zurich", "whose calendar days are billed"),)
 LOOP = (
@@ -78,7 +87,7 @@ LOGGING = (
     Option("log_format", "FORMAT", "auto", "text or json; auto: text on a terminal, else json"),
 )
 
-ALL = (*DATABASE, *CLUSTER, *PASS, *LOOP, *HEALTH, *COVERAGE, *USAGE, *LOGGING)
+ALL = (*DATABASE, *CLUSTER, *PASS, *CATCH_UP, *LOOP, *HEALTH, *COVERAGE, *USAGE, *LOGGING)
 
 
 def flag(option: Option) -> str:

@@ -5,15 +5,16 @@ ledger is there to be written or only to be read.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
 
 from reconciler.core.cases import NONE, Overrides
-from reconciler.core.guard import Limits, guard, is_news
+from reconciler.core.guard import Limits, guard
 from reconciler.core.plan import Plan, plan
+from reconciler.core.position import is_news
 from reconciler.core.tenant import KnownState, Snapshot
 from reconciler.errors import OutdatedSnapshot
 
@@ -34,6 +35,35 @@ class Source(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Raises SnapshotError where it is not complete."""
+
+
+class Watch(Protocol):
+    """An open watch: each change is a snapshot of the one tenant that changed."""
+
+    def __iter__(self) -> Iterator[Snapshot]: ...
+
+    def close(self) -> None:
+        """Ends it, also for whoever waits for its next change."""
+
+
+class Connected(Protocol):
+    """One cluster, over one connection."""
+
+    @property
+    def uid(self) -> str: ...
+
+    def snapshot(self) -> Snapshot:
+        """Raises SnapshotError where the list is not complete."""
+
+    def watch(self, since: str, seconds: int) -> Watch:
+        """Raises SnapshotError; Expired where the history after `since` is gone."""
+
+
+class Cluster(Protocol):
+    """Whatever connects to the cluster."""
+
+    def connected(self) -> Connected:
+        """Raises SnapshotError."""
 
 
 class OpenLedger(Protocol):

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     brake_floor: int = Field(ge=0)
     brake_percent: float = Field(ge=0, le=100)
     quarantine_exit: int = Field(ge=0, le=255)
+    catch_up: bool
+    catch_up_timeout: Seconds
     interval: Seconds
     jitter: Annotated[float, BeforeValidator(_seconds)]
     cron: str | None

@@ -34,7 +34,11 @@ CREATE TABLE IF NOT EXISTS reconciler_passes (
     program_version            text NOT NULL
 );
 ALTER TABLE reconciler_passes
-    ADD COLUMN IF NOT EXISTS complete boolean NOT NULL DEFAULT true,
+    ADD COLUMN IF NOT EXISTS complete   boolean NOT NULL DEFAULT true,
+    ADD COLUMN IF NOT EXISTS scope_uid  text,
+    ADD COLUMN IF NOT EXISTS scope_name text,
+    ADD COLUMN IF NOT EXISTS gapless    boolean,
+    ADD COLUMN IF NOT EXISTS gap_since  timestamptz,
     ADD COLUMN IF NOT EXISTS content_digest text;
 COMMENT ON TABLE reconciler_passes IS 'One row per pass: which snapshot it used, when, and what it wrote. Append-only.';
 COMMENT ON COLUMN reconciler_passes.id IS 'Number of the pass. Later passes have higher numbers.';
@@ -54,6 +58,10 @@ COMMENT ON COLUMN reconciler_passes.held_back IS 'The deletions that the brake h
 COMMENT ON COLUMN reconciler_passes.adopted_cluster IS 'True if an operator let this cluster continue the previous one (--adopt-cluster).';
 COMMENT ON COLUMN reconciler_passes.complete IS 'True if the snapshot has all tenants. False for one watched change, or for a record of how far the watch has come.';
 COMMENT ON COLUMN reconciler_passes.content_digest IS 'SHA-256 of the snapshot file''s content, in hexadecimal; null for a cluster, and for files read by versions before 3 of this schema.';
+COMMENT ON COLUMN reconciler_passes.scope_uid IS 'The uid of the one tenant that a watched change is about. Null for other passes, and before schema version 3.';
+COMMENT ON COLUMN reconciler_passes.scope_name IS 'The name of that tenant.';
+COMMENT ON COLUMN reconciler_passes.gapless IS 'For a list: true if every change since the list before was seen, each as a pass of its own; false if a change may have been made and undone unseen since gap_since. Null if not known: the first list, snapshot files, and passes before schema version 3.';
+COMMENT ON COLUMN reconciler_passes.gap_since IS 'If gapless is false: start of the time in which changes may be missing.';
 COMMENT ON COLUMN reconciler_passes.program_version IS 'The version of reconciler that wrote the pass.';
 
 -- One billed life of a tenant ---------------------------------------------------------------------
@@ -415,6 +423,8 @@ END $$;
 
 CREATE INDEX IF NOT EXISTS reconciler_passes_of_clusters ON reconciler_passes (id) WHERE cluster_uid IS NOT NULL;
 CREATE INDEX IF NOT EXISTS reconciler_passes_complete ON reconciler_passes (id) WHERE complete;
+CREATE INDEX IF NOT EXISTS reconciler_passes_watched ON reconciler_passes (id) WHERE NOT complete;
+CREATE INDEX IF NOT EXISTS reconciler_passes_adopted ON reconciler_passes (id) WHERE adopted_cluster;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_vanished ON tenant_billing_lifecycle (deleted_observed_at)
     WHERE deleted_time_source IN ('observed', 'successor');
 CREATE UNIQUE INDEX IF NOT EXISTS tenant_billing_lifecycle_live_name ON tenant_billing_lifecycle (tenant_name) WHERE deleted_at IS NULL;

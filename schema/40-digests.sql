@@ -81,6 +81,12 @@ FROM (
         UNION ALL
         SELECT p.id, 9, p.id, convert_to('of one change', 'UTF8')
         FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND NOT p.complete
+        UNION ALL
+        SELECT p.id, 10, p.id, convert_to(format('about %L%L', p.scope_uid, p.scope_name), 'UTF8')
+        FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND num_nonnulls(p.scope_uid, p.scope_name) > 0
+        UNION ALL
+        SELECT p.id, 11, p.id, convert_to(format('gapless %L', p.gapless), 'UTF8') || coalesce(timestamptz_send(p.gap_since), '')
+        FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND num_nonnulls(p.gapless, p.gap_since) > 0
     ) few
     GROUP BY 1, 2, 3
     UNION ALL

@@ -11,7 +11,7 @@ def outcome(plan: Plan, known: KnownState) -> KnownState:
     """What the ledger knows once the plan is written."""
     kept = StateCache(known)
     ended = kept.forward(plan)
-    return kept.known(replace(plan.snapshot, scope=None), {**known.gone, **ended})
+    return replace(kept.known(replace(plan.snapshot, scope=None)), gone={**known.gone, **ended})
 
 
 class Given:

@@ -12,9 +12,10 @@ from reconciler.errors import LedgerError, NotPrinted
 from reconciler.health import Health
 from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.logs import set_up_logging
+from reconciler.modes.catch_up import CaughtUp
+from reconciler.modes.follower import Follower
 from reconciler.modes.loop import Loop
 from reconciler.modes.schedule import run_until_told
-from reconciler.modes.stream import CaughtUp, Follower
 from reconciler.output.plan_json import summary
 from reconciler.output.plan_text import Progress
 from reconciler.passes import Pass, run_pass, run_watched
@@ -61,19 +62,23 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
                 health.watched(done)
                 report(done)
 
-        follower = Follower(cluster.watch, write, health) if settings.watch else None
-        timed = health.source(cluster)
-        source = timed if follower is None else CaughtUp(timed, follower)
+        timed = health.cluster(cluster)
+        follower = Follower(timed, write, health)
+
+        def turn() -> None:
+            passes.turn()
+
+        source = CaughtUp(timed, follower, ledger.position, turn)
 
         def full_pass() -> None:
             health.attempted()
             ledger.prepare()
-            if follower is not None:
-                follower.resume(ledger.last_seen)
             done = run_pass(source, timed_ledger, allowed)
             health.passed(done)
-            if follower is not None:
+            if settings.watch:
                 follower.listed(done.plan.snapshot)
+            else:
+                follower.close()
             report(done)
 
         def leads() -> bool:

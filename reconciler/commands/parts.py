@@ -57,7 +57,6 @@ def cluster_source(settings: Settings, progress: Callable[[str], object]) -> Clu
             connect_timeout=settings.connect_timeout,
             read_timeout=settings.read_timeout,
             list_timeout=settings.list_timeout,
-            watches=settings.watch,
             watch_silence=settings.watch_silence,
         ),
         progress=lambda count: progress(f"listing tenants: {count}" if count else ""),

@@ -1,6 +1,8 @@
 """`reconciler run`: one pass over the cluster, or one over each snapshot file."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,15 +10,20 @@ from reconciler.commands.parts import cluster_source, dialect, limits, open_data
 from reconciler.commands.printing import exit_status, print_pass
 from reconciler.commands.values import given_time
 from reconciler.core.cases import Overrides
-from reconciler.errors import ExitStatus, NotPrinted, UsageError, lowest
+from reconciler.core.tenant import Snapshot
+from reconciler.errors import ExitStatus, NotPrinted, Unfinished, UsageError, lowest
 from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
 from reconciler.logs import set_up_logging
+from reconciler.modes.catch_up import Alone, CaughtUp, within
+from reconciler.modes.follower import Follower
 from reconciler.modes.replay import replay
 from reconciler.output.plan_text import Progress
-from reconciler.passes import Pass, Source, run_pass
+from reconciler.passes import Pass, Source, run_pass, run_watched
 from reconciler.settings import Settings, load
 from reconciler.sources.cluster import ClusterSource
 from reconciler.sources.files import FileSource, file_sources
+
+log = logging.getLogger(__name__)
 
 
 def run(
@@ -45,9 +52,21 @@ def run(
         raise UsageError(f"{decision} decides about one snapshot, not about several")
     allowed = limits(settings, allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
     overrides = Overrides(rebind=rebind, reopen=frozenset(reopen), move=frozenset(move))
-    statuses = []
+    statuses: list[int] = []
     planned = False
     unprinted: NotPrinted | None = None
+
+    def report(done: Pass) -> None:
+        nonlocal planned, unprinted
+        progress("")
+        if unprinted is None:
+            try:
+                print_pass(done, output, dry_run=dry_run)
+            except NotPrinted as problem:
+                unprinted = problem
+        statuses.append(exit_status(done, settings.quarantine_exit))
+        planned = planned or any(change.rows for change in done.plan.changes)
+
     with open_database(settings) as database:
         ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
         ledger.prepare()
@@ -59,15 +78,24 @@ def run(
                 ledger.waits_for_disk = source is sources[-1]
             return run_pass(source, ledger, allowed, overrides)
 
-        for done in _passes(sources, ledger, one_pass):
-            progress("")
-            if unprinted is None:
+        def written(changes: Sequence[Snapshot]) -> None:
+            # What an operator allowed or decided is for the list, which shows all of it.
+            for done in run_watched(changes, ledger, limits(settings)):
+                if done.plan.changes:
+                    report(done)
+
+        if isinstance(sources[0], FileSource):
+            for done in _replayed(sources, ledger, one_pass):
+                report(done)
+        elif settings.catch_up:
+            with closing(Follower(sources[0], written)) as follower:
+                turn = within(settings.catch_up_timeout)
                 try:
-                    print_pass(done, output, dry_run=dry_run)
-                except NotPrinted as problem:
-                    unprinted = problem
-            statuses.append(exit_status(done, settings.quarantine_exit))
-            planned = planned or any(change.rows for change in done.plan.changes)
+                    report(one_pass(CaughtUp(sources[0], follower, ledger.position, turn)))
+                except Unfinished as problem:
+                    log.warning("%s", problem)
+        else:
+            report(one_pass(Alone(sources[0], ledger.position)))
     if unprinted is not None:
         raise unprinted
     status = lowest(statuses)
@@ -89,7 +117,7 @@ def _sources(
     )
 
 
-def _passes(
+def _replayed(
     sources: Sequence[ClusterSource] | Sequence[FileSource],
     ledger: PostgresLedger | DryRunLedger,
     one_pass: Callable[[Source], Pass],

@@ -12,17 +12,20 @@ from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.commands.values import given_time
 from reconciler.core.guard import Limits, guard
 from reconciler.core.plan import Plan, plan
+from reconciler.core.position import Position, position
 from reconciler.core.tenant import Snapshot
 from reconciler.core.verify import Finding, compare_creation, compare_state
 from reconciler.errors import ExitStatus, OutdatedSnapshot, Refused, SnapshotError, UsageError
 from reconciler.ledger import checks, schema, state_reader
 from reconciler.ledger.postgres import Transaction
 from reconciler.logs import set_up_logging
+from reconciler.modes.catch_up import Alone
 from reconciler.output.findings import Verdict, json_findings, text_findings
 from reconciler.output.plan_text import Progress
-from reconciler.passes import Source, gathered
+from reconciler.passes import gathered
 from reconciler.settings import Settings, load
-from reconciler.sources.files import file_sources
+from reconciler.sources.cluster import ClusterSource
+from reconciler.sources.files import FileSource, file_sources
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +53,17 @@ def verify(
                 progress("")
                 return _print(compared, output, deep=deep)
 
+        def last_position() -> Position:
+            with database.transaction(read_only=True) as transaction:
+                schema.check_current(transaction, database)
+                return position(state_reader.last_pass(transaction))
+
         try:
-            return gathered(source, compare) if source else compare(None)
+            if source is None:
+                return compare(None)
+            if isinstance(source, ClusterSource):
+                return gathered(Alone(source, last_position), compare)
+            return gathered(source, compare)
         except (OutdatedSnapshot, Refused) as error:
             raise SnapshotError(f"the ledger cannot be compared: {error}") from error
 
@@ -100,7 +112,11 @@ class _Compared:
             live={one.uid: one for one in lifecycles if one.uid is not None},
             adopted={one.name: one for one in lifecycles if one.uid is None},
         )
-        state = replace(state, gone=state_reader.gone(self.transaction, snapshot, state))
+        state = replace(
+            state,
+            gone=state_reader.gone(self.transaction, snapshot, state),
+            newer=state_reader.newer(self.transaction, snapshot, state),
+        )
         return guard(plan(snapshot, state), state, allowed)
 
 
@@ -111,7 +127,7 @@ def _source(
     progress: Progress,
     *,
     ledger_only: bool,
-) -> Source | None:
+) -> ClusterSource | FileSource | None:
     if ledger_only and snapshot is not None:
         raise UsageError("--ledger-only looks at no cluster and at no --snapshot; give one of them")
     if observed_at is not None and snapshot is None:

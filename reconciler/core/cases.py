@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant
+from reconciler.core.tenant import KnownState, Lifecycle, Newer, Snapshot, Tenant
 
 
 class Record(StrEnum):
@@ -60,6 +60,7 @@ class Case(StrEnum):
     NAME_TAKEN = "name-taken"
     UNREADABLE = "unreadable"
     OUT_OF_SCOPE = "out-of-scope"
+    OVERTAKEN = "overtaken"
     HELD = "held"
     SPARED = "spared"
 
@@ -168,6 +169,11 @@ TRANSITIONS: Final[Mapping[Case, Transition]] = {
     ),
     Case.UNREADABLE: Transition("live", "unreadable", "quarantined"),
     Case.OUT_OF_SCOPE: Transition("live", "absent, and outside the scope", "nothing"),
+    Case.OVERTAKEN: Transition(
+        "live, gone or absent",
+        "anything, in a list that is older than its last watched change",
+        "nothing",
+    ),
     Case.HELD: Transition("live", "as `vanished` or `succeeded`, and the brake is on", "nothing"),
     Case.SPARED: Transition(
         "live",
@@ -198,13 +204,15 @@ class Seen(Struct, frozen=True):
     """The uids of the tenants in the snapshot."""
     unreadable: AbstractSet[str]
     """The names of the lifecycles whose resource cannot be read."""
+    newer: Newer = Newer()
+    """The tenants of which newer changes are written."""
 
     def is_absent(self, lifecycle: Lifecycle) -> bool:
         return lifecycle.uid not in self.present and lifecycle.name not in self.unreadable
 
 
 def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequence[Found]:
-    """All cases except `unchanged`. Those of ending lifecycles come before those of tenants."""
+    """All cases except `unchanged` and `overtaken`. Ending lifecycles come before tenants."""
     live = known.lifecycles
     seen = Seen(
         known,
@@ -212,12 +220,13 @@ def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequen
         {lifecycle.name: lifecycle for lifecycle in live},
         {tenant.uid for tenant in snapshot.tenants},
         _unreadable(snapshot, known),
+        known.newer or Newer(),
     )
     tenants: list[Found] = []
     lifecycles: list[Found] = []
     for tenant in snapshot.tenants:
         case, ours = case_of(tenant, seen)
-        if case is Case.UNCHANGED:
+        if case in (Case.UNCHANGED, Case.OVERTAKEN):
             continue
         tenants.append(Found(case, tenant, ours))
         if case.begins and ours is not None:
@@ -234,6 +243,9 @@ def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequen
 
 def case_of(tenant: Tenant, seen: Seen) -> tuple[Case, Lifecycle | None]:
     """The case of a tenant in the snapshot, and the lifecycle that it is about."""
+    # A newer change of this tenant is already written, so an older list is ignored for it.
+    if tenant in seen.newer:
+        return Case.OVERTAKEN, None
     # The uid is the identity, whatever else changed.
     ours = seen.known.live.get(tenant.uid)
     if ours is not None:
@@ -286,6 +298,9 @@ def _case_of_live(tenant: Tenant, ours: Lifecycle, overrides: Overrides) -> Case
 
 def case_without_tenant(lifecycle: Lifecycle, snapshot: Snapshot, seen: Seen) -> Case:
     """The case of a live lifecycle that has no readable tenant in the snapshot."""
+    # A newer change of this tenant is already written, so an older list is ignored for it.
+    if lifecycle in seen.newer:
+        return Case.OVERTAKEN
     # Its resource exists, but it cannot be read.
     if lifecycle.name in seen.unreadable:
         return Case.UNREADABLE

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from reconciler.core.cases import Case
 from reconciler.core.plan import Change, Plan, unread
-from reconciler.core.tenant import RECENT, KnownState, Snapshot
+from reconciler.core.position import is_older, is_overtaken, went_back
+from reconciler.core.tenant import RECENT, KnownState
 from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
-from reconciler.errors import OutdatedSnapshot, Refused
+from reconciler.errors import OutdatedSnapshot, Refused, WentBack
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -38,25 +39,38 @@ def guard(plan: Plan, known: KnownState, limits: Limits) -> Plan:
 def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     """Refuses another cluster's snapshot, and one that is older than what the ledger knows.
 
-    resourceVersions are compared as decimal numbers, within one cluster; where either is missing
-    or no number, the instants alone decide. Equal is not older.
+    A list that only watched changes have overtaken is let through: it says nothing of their tenants.
     """
     snapshot, last, adopting = plan.snapshot, known.last_pass, limits.adopt_cluster
     ours, theirs = known.cluster_uid, snapshot.cluster_uid
-    version, newest = snapshot.resource_version or "", known.cluster_version or ""
-    is_older = version.isdecimal() and newest.isdecimal() and int(version) < int(newest)
+    version, newest = snapshot.resource_version, known.cluster_version
     is_other = ours is not None and theirs is not None and ours != theirs
+    is_back = went_back(snapshot, known)
     if is_other and not adopting:
         raise Refused(
             f"the snapshot is of cluster {quoted(theirs or '')}, the ledger of {quoted(ours or '')}; "
             "nothing was written. If it continues the old one, run once with --adopt-cluster"
         )
-    if is_older and not is_other and not adopting:
-        raise OutdatedSnapshot(
+    if is_back and not adopting:
+        kind = WentBack if snapshot.after is not None else OutdatedSnapshot
+        raise kind(
             f"the snapshot ({quoted(snapshot.source)}, resourceVersion {version}) is older than the "
             f"last pass (resourceVersion {newest}); nothing was written. If the cluster was restored "
             "from a backup, run once with --adopt-cluster"
         )
+    if is_older(snapshot, known) and not is_back:
+        if adopting:
+            raise Refused(
+                f"--adopt-cluster: the cluster was not restored: its list (resourceVersion {version}) "
+                f"is only older than what another pass wrote since (resourceVersion {newest}); nothing "
+                "was written. Run again without it"
+            )
+        if known.newer is None or not is_overtaken(snapshot, known):
+            raise OutdatedSnapshot(
+                f"the snapshot ({quoted(snapshot.source)}, resourceVersion {version}) is older than "
+                f"what another pass wrote meanwhile (resourceVersion {newest}); nothing was written; "
+                "try again"
+            )
     if last and snapshot.observed_at < last.observed_at - CLOCK_TOLERANCE:
         raise OutdatedSnapshot(
             f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) "
@@ -69,15 +83,7 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
             f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) "
             f"is older than what the portal wrote ({stamp(recent)}); nothing was written"
         )
-    return replace(plan, adopts_cluster=adopting and (is_other or is_older))
-
-
-def is_news(snapshot: Snapshot, known: KnownState) -> bool:
-    """Whether a watched change is not in what was written already."""
-    version, newest = snapshot.resource_version or "", known.cluster_version or ""
-    if snapshot.cluster_uid != known.cluster_uid or not (version.isdecimal() and newest.isdecimal()):
-        return True
-    return int(version) > int(newest)
+    return replace(plan, adopts_cluster=adopting and (is_other or is_back))
 
 
 def spare(plan: Plan, known: KnownState) -> Plan:

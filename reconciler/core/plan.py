@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from reconciler.core.cases import NONE, Case, Found, Overrides, Record, cases
 from reconciler.core.kinds import MEANING, Kind
-from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant, Unreadable
+from reconciler.core.position import is_in_order
+from reconciler.core.tenant import KnownState, Lifecycle, Newer, Snapshot, Tenant, Unreadable
 from reconciler.core.text import quoted
 from reconciler.core.times import CLOCK_TOLERANCE, Moment, TimeSource, when
 from reconciler.errors import Refused, SnapshotError
@@ -90,7 +91,9 @@ def plan(snapshot: Snapshot, known: KnownState, overrides: Overrides = NONE) -> 
     changes = [made for one in found if (made := _change(one, snapshot, known)) is not None]
     # Stable: a predecessor stays before its successor.
     changes.sort(key=lambda change: change.lifecycle.name)
-    quarantined = [*snapshot.unreadable, *_quarantined(found)]
+    newer = known.newer or Newer()
+    unreadable = [one for one in snapshot.unreadable if one not in newer]
+    quarantined = [*unreadable, *_quarantined(found)]
     quarantined.sort(key=lambda one: (one.name or "", one.uid or "", one.reason))
     return Plan(snapshot=snapshot, changes=tuple(changes), quarantined=tuple(quarantined))
 
@@ -150,11 +153,20 @@ def _goes_on_frozen(case: Case, lifecycle: Lifecycle, tenant: Tenant, known: Kno
 def _placed(snapshot: Snapshot, known: KnownState) -> Snapshot:
     """The snapshot with the ledger's cluster if it names none, and never before the last pass."""
     observed_at, last = snapshot.observed_at, known.last_pass
-    if last and last.observed_at - CLOCK_TOLERANCE <= observed_at < last.observed_at:
-        # Two clocks may differ a little, but the ledger's instants never run backwards.
-        observed_at = last.observed_at
     cluster_uid = snapshot.cluster_uid or known.cluster_uid
-    return replace(snapshot, observed_at=observed_at, cluster_uid=cluster_uid)
+    if last and (is_in_order(snapshot, known) or last.observed_at - CLOCK_TOLERANCE <= observed_at):
+        # The ledger's instants never run backwards: two clocks may differ by a moment, and what the
+        # resourceVersions put in order may have waited while others wrote.
+        observed_at = max(observed_at, last.observed_at)
+    gap_since = known.listed_at if snapshot.gapless is False else None
+    return replace(
+        snapshot,
+        observed_at=observed_at,
+        cluster_uid=cluster_uid,
+        # Before the first list there is nothing that could have been missed.
+        gapless=None if known.listed_at is None else snapshot.gapless,
+        gap_since=gap_since,
+    )
 
 
 def _begins(case: Case, tenant: Tenant, snapshot: Snapshot) -> Change:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.core.cases import Case
 from reconciler.core.plan import Change, Plan
+from reconciler.core.position import number
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
 
 
@@ -35,7 +36,12 @@ class StateCache:
         """The pass that it is as of."""
         return self._rest.last_pass
 
-    def known(self, snapshot: Snapshot, gone: Mapping[str, Lifecycle] | None = None) -> KnownState:
+    @property
+    def passes(self) -> KnownState:
+        """What is known of the passes themselves, and of no tenant."""
+        return self._rest
+
+    def known(self, snapshot: Snapshot) -> KnownState:
         """What of it that snapshot asks for, as a value; good until the next `forward`."""
         live, adopted, population = self._live, self._adopted, None
         if snapshot.scope is not None:
@@ -43,7 +49,7 @@ class StateCache:
             names = {one.name for one in _shown(snapshot) if one.name is not None}
             adopted = {name: self._adopted[name] for name in names & self._adopted.keys()}
             population = len(self._live) + len(self._adopted)
-        return replace(self._rest, live=live, adopted=adopted, gone=gone or {}, population=population)
+        return replace(self._rest, live=live, adopted=adopted, population=population)
 
     def forward(self, plan: Plan, written: Written | None = None) -> Mapping[str, Lifecycle]:
         """What is known once the plan is written; returns the lifecycles that it ended, by uid."""
@@ -59,9 +65,13 @@ class StateCache:
                 moved_on = change.case is Case.MOVED_OUT
                 gone[lifecycle.uid] = replace(lifecycle, moved_on=moved_on)
         snapshot, before = plan.snapshot, self._rest
-        same_cluster = snapshot.cluster_uid == before.cluster_uid
+        is_list = snapshot.scope is None
+        version = number(snapshot.resource_version)
+        goes_on = snapshot.cluster_uid == before.cluster_uid and not plan.adopts_cluster
+        reached = before.cluster_version if goes_on else None
+        listed = before.listed_version if goes_on else None
         deletions = [one for one in before.watched_deletions if one > snapshot.observed_at - RECENT]
-        if snapshot.scope is not None:
+        if not is_list:
             deletions += [snapshot.observed_at for change in plan.changes if change.case.is_weak]
         self._rest = replace(
             before,
@@ -69,13 +79,14 @@ class StateCache:
                 id=written.pass_id if written else None,
                 asked_at=snapshot.asked_at,
                 observed_at=snapshot.observed_at,
+                has_version=version is not None,
             ),
-            listed_at=snapshot.asked_at if snapshot.scope is None else before.listed_at,
+            listed_at=snapshot.asked_at if is_list else before.listed_at,
             watched_deletions=tuple(deletions),
             preparation="",
             cluster_uid=snapshot.cluster_uid,
-            cluster_version=snapshot.resource_version
-            or (before.cluster_version if same_cluster else None),
+            cluster_version=_highest(reached, version),
+            listed_version=_highest(listed, version) if is_list else listed,
         )
         return gone
 
@@ -95,6 +106,10 @@ class StateCache:
 
 def _shown(snapshot: Snapshot) -> Sequence[Tenant | Unreadable]:
     return [*snapshot.tenants, *snapshot.unreadable]
+
+
+def _highest(*versions: int | None) -> int | None:
+    return max((version for version in versions if version is not None), default=None)
 
 
 def _numbered(change: Change, written: Written | None) -> Lifecycle:

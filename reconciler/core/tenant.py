@@ -54,12 +54,16 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     resource_version: str | None = None
     source: str
     """Where it came from, for people: `cluster`, `watch`, or a file's name."""
-    newest_version: int = 0
-    """The highest resourceVersion of any tenant in a list, where that was asked for; else 0."""
     digest: str | None = None
     """Of a file, the SHA-256 of its content: whether it was read is told by that."""
     scope: frozenset[str] | None = None
     """The uids that it is complete for: one, where a change was watched; None: all there are."""
+    after: int | None = None
+    """The ledger's resourceVersion before a list was asked for, where that is known."""
+    gapless: bool | None = None
+    """Whether all that happened since the last list was seen, change by change; None: nobody can say."""
+    gap_since: datetime | None = None
+    """Where it was not: since when something may have been made and undone unseen."""
 
     @property
     def size(self) -> int:
@@ -90,6 +94,19 @@ class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
     """When its last watched change was, where evidence tells: whatever comes next came later."""
 
 
+class Newer(Struct, frozen=True, kw_only=True):
+    """The tenants of which changes were written that are newer than a list: it says nothing of them."""
+
+    uids: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.uids or self.names)
+
+    def __contains__(self, one: Tenant | Unreadable | Lifecycle) -> bool:
+        return one.uid in self.uids or one.name in self.names
+
+
 class LastPass(Struct, frozen=True, kw_only=True):
     """The last pass that was written."""
 
@@ -97,6 +114,8 @@ class LastPass(Struct, frozen=True, kw_only=True):
     """None while it is only planned."""
     asked_at: datetime
     observed_at: datetime
+    has_version: bool = False
+    """Whether it was of the ledger's cluster and had a resourceVersion."""
 
 
 RECENT: Final = timedelta(hours=1)
@@ -123,8 +142,12 @@ class KnownState(Struct, frozen=True, kw_only=True):
     """SQL that the pass runs first: the tables are not there yet, or not as it needs them."""
     cluster_uid: str | None = None
     """The cluster of the last pass that named one."""
-    cluster_version: str | None = None
-    """The resourceVersion of the last pass of that cluster that had one."""
+    cluster_version: int | None = None
+    """The highest resourceVersion of the passes over that cluster, since it was last adopted."""
+    listed_version: int | None = None
+    """The same of its lists."""
+    newer: Newer | None = Newer()
+    """Of what the passes since are that are newer than the list in question; None: that is not known."""
 
     @property
     def lifecycles(self) -> Sequence[Lifecycle]:

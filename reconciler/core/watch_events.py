@@ -1,6 +1,5 @@
 """Reads what a watch delivers: each event as a snapshot of the one tenant that it is about."""
 
-from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -77,9 +76,3 @@ def read_event(line: bytes, observed_at: datetime, dialect: Dialect) -> Snapshot
         source="watch",
         scope=frozenset() if uid is None else frozenset({uid}),
     )
-
-
-def newest_version(items: Iterable[Raw]) -> int:
-    """The highest resourceVersion of the items of a page; 0 where none has a number."""
-    versions = (deeply(_decode_versioned, item).metadata.resource_version for item in items)
-    return max((int(version) for version in versions if version.isdecimal()), default=0)

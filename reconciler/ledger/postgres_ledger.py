@@ -10,8 +10,9 @@ from msgspec.structs import replace
 from reconciler.core import portal
 from reconciler.core.plan import Plan
 from reconciler.core.portal import PortalLife
+from reconciler.core.position import Position, position
 from reconciler.core.state_cache import StateCache
-from reconciler.core.tenant import KnownState, Lifecycle, Snapshot
+from reconciler.core.tenant import KnownState, Lifecycle, Newer, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
@@ -21,8 +22,8 @@ from reconciler.ledger.state_reader import (
     known_state,
     last_age,
     last_pass,
+    newer,
     portal_lives,
-    present,
     was_read,
 )
 from reconciler.ledger.writer import was_written, write
@@ -43,7 +44,11 @@ class _Open:
         if self.state is None:
             self.state = StateCache(known_state(self._transaction))
         known = self.state.known(snapshot)
-        return self.state.known(snapshot, gone(self._transaction, snapshot, known))
+        return replace(
+            known,
+            gone=gone(self._transaction, snapshot, known),
+            newer=newer(self._transaction, snapshot, known),
+        )
 
     def apply(self, plan: Plan) -> int:
         written = write(self._transaction, plan)
@@ -89,10 +94,10 @@ class PostgresLedger:
         with self._database.transaction(read_only=True) as transaction:
             return was_read(transaction, digest, name, instant)
 
-    def last_seen(self) -> tuple[str | None, Sequence[str]]:
-        """The last resourceVersion of the cluster, and the uids that lived then. Raises LedgerError."""
+    def position(self) -> Position:
+        """How far it is in the history of its cluster. Raises LedgerError."""
         with self._database.transaction(read_only=True) as transaction:
-            return last_pass(transaction).cluster_version, present(transaction)
+            return position(last_pass(transaction))
 
     def age(self) -> float | None:
         """Seconds since the last pass was written, by the database's clock. Raises LedgerError."""
@@ -182,6 +187,13 @@ class DryRunLedger:
         with self._database.transaction(read_only=True) as transaction:
             return schema.version(transaction) > 0 and was_read(transaction, digest, name, instant)
 
+    def position(self) -> Position:
+        """How far it is in the history of its cluster, written or planned. Raises LedgerError."""
+        if self._kept is not None:
+            return position(self._kept.passes)
+        with self._database.transaction(read_only=True) as transaction:
+            return position(last_pass(transaction) if schema.version(transaction) else KnownState())
+
     @contextmanager
     def open(self) -> Iterator[_OpenDryRun]:
         yield _OpenDryRun(self)
@@ -194,10 +206,10 @@ class DryRunLedger:
                 self._kept = StateCache(self._known(transaction, has_tables=has_tables))
             known = self._kept.known(snapshot)
             if has_tables:
-                before = gone(transaction, snapshot, known)
+                before, later = gone(transaction, snapshot, known), newer(transaction, snapshot, known)
             else:
-                before = portal.gone(self._portal, snapshot, known)
-        return self._kept.known(snapshot, {**before, **self._gone})
+                before, later = portal.gone(self._portal, snapshot, known), Newer()
+        return replace(known, gone={**before, **self._gone}, newer=later)
 
     def _known(self, transaction: Transaction, *, has_tables: bool) -> KnownState:
         if has_tables:

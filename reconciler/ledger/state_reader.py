@@ -8,7 +8,8 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from reconciler.core.portal import PortalEvent, PortalLife, PortalLifecycle, lives
-from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot
+from reconciler.core.position import is_overtaken, number
+from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Newer, Snapshot
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
 
@@ -20,13 +21,15 @@ def last_pass(transaction: Transaction) -> KnownState:
     rows = transaction.rows(_SQL["last_pass"], RECENT)
     if not rows:
         return KnownState()
-    id_, asked_at, observed_at, cluster_uid, cluster_version, listed_at, deletions = rows[0]
+    id_, asked_at, observed_at, has_version, cluster_uid, listed, watched, listed_at, deletions = rows[0]
+    versions = [int(version) for version in (listed, watched) if version is not None]
     return KnownState(
-        last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at),
+        last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at, has_version=has_version),
         listed_at=listed_at,
         watched_deletions=deletions,
         cluster_uid=cluster_uid,
-        cluster_version=cluster_version,
+        cluster_version=max(versions, default=None),
+        listed_version=number(listed),
     )
 
 
@@ -86,9 +89,13 @@ def _lifecycle(row: Sequence[Any]) -> Lifecycle:
     )
 
 
-def present(transaction: Transaction) -> Sequence[str]:
-    """The uids of the tenants that lived as of the last pass."""
-    return [uid for (uid,) in transaction.rows(_SQL["present"])]
+def newer(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Newer | None:
+    """The tenants of which changes are written that are newer than this list; None: not known of all."""
+    if not is_overtaken(snapshot, known):
+        return Newer()
+    which = (snapshot.cluster_uid or known.cluster_uid, snapshot.resource_version)
+    ((uids, names, is_unknown),) = transaction.rows(_SQL["newer"], *which, *which)
+    return None if is_unknown else Newer(uids=frozenset(uids or ()), names=frozenset(names or ()))
 
 
 def is_current(transaction: Transaction, last: LastPass) -> bool:

@@ -51,7 +51,8 @@ _TYPES: Final = {
     **dict.fromkeys(("pass_id", "created_pass_id", "deleted_pass_id"), "int8"),
     **dict.fromkeys(("ordinal", "tenants_examined"), "int4"),
     **{meaning.counter: "int4" for meaning in MEANING.values()},
-    **dict.fromkeys(("suspended", "adopted_cluster", "complete", "held"), "bool"),
+    **dict.fromkeys(("suspended", "adopted_cluster", "complete", "gapless", "held"), "bool"),
+    "gap_since": "timestamptz",
     **dict.fromkeys(("quarantined", "held_back"), "jsonb"),
     "skills": "text[]",
 }
@@ -90,9 +91,23 @@ def pass_record(plan: Plan) -> Insert:
         "adopted_cluster": plan.adopts_cluster,
         "complete": snapshot.scope is None,
         "content_digest": snapshot.digest,
+        "scope_uid": next(iter(snapshot.scope or ()), None),
+        "scope_name": _scope_name(plan),
+        "gapless": snapshot.gapless,
+        "gap_since": snapshot.gap_since,
         "program_version": __version__,
     }
     return Insert("reconciler_passes", tuple(record), iter([tuple(record.values())]))
+
+
+def _scope_name(plan: Plan) -> str | None:
+    """The name of the one tenant that a watched pass is about; a deletion shows only its uid."""
+    if not plan.snapshot.scope:
+        return None
+    names: list[str | None] = [change.lifecycle.name for change in plan.changes]
+    names += [one.name for one in plan.snapshot.tenants]
+    names += [one.name for one in plan.snapshot.unreadable]
+    return next((name for name in names if name is not None), None)
 
 
 def steps(plan: Plan, numbers: Numbers) -> Iterator[Insert | Run]:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from reconciler.errors import ReconcilerError, Silence, SnapshotError, UsageError
 from reconciler.modes.backoff import delay
-from reconciler.modes.stream import Follower
+from reconciler.modes.follower import Follower
 
 TURN: Final = 0.2
 """Seconds within which the loop looks up from waiting."""
@@ -25,6 +25,10 @@ FIRST_RETRY: Final = 5.0
 LONGEST_RETRY: Final = 300.0
 
 log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The loop was told to end while a pass was waiting."""
 
 
 class LoopHealth(Protocol):
@@ -67,6 +71,12 @@ class Loop:
         self._has_worked = False
         self._not_before = clock()
 
+    def turn(self) -> None:
+        """For a step that waits: it gets on. Raises Stopped where the loop was told to end."""
+        self._health.turned()
+        if self.stopped.is_set():
+            raise Stopped
+
     def run(self) -> None:
         """Until `stopped` is set."""
         while not self.stopped.is_set():
@@ -99,6 +109,8 @@ class Loop:
     def _attempt(self, step: Callable[[], None]) -> None:
         try:
             step()
+        except Stopped:
+            log.info("told to end while waiting for the watch; the list was not written")
         except ReconcilerError as error:
             if isinstance(error, UsageError) and not self._has_worked:
                 # Nothing mends it but another start; later on, a file may just be being replaced.

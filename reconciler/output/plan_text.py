@@ -20,9 +20,18 @@ _COLOURS: Final = {Effect.MORE: "32", Effect.LESS: "33", Effect.END: "31"}
 def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     """The lines, without their ends."""
     snapshot = plan.snapshot
+    if snapshot.scope is not None:
+        # One watched change: a list follows, which says of when it is.
+        yield from _changes(plan, colour=colour)
+        return
+    yield f"Snapshot of {stamp(snapshot.observed_at)} ({clean(snapshot.source, 200)})"
+    yield from _changes(plan, colour=colour)
+    yield summary(plan, dry_run=dry_run)
+
+
+def _changes(plan: Plan, *, colour: bool) -> Iterator[str]:
     changed = [change for change in plan.changes if change.rows]
     shown = changed[:MOST_TENANTS]
-    yield f"Snapshot of {stamp(snapshot.observed_at)} ({clean(snapshot.source, 200)})"
     rows = [(change, row) for change in shown for row in change.rows]
     for (_, row), (name, kind, *rest) in zip(rows, aligned([*_cells(rows)]), strict=True):
         coloured = _coloured(kind, _COLOURS[MEANING[row.kind].effect], colour)
@@ -44,7 +53,6 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
             "  That is more than usual. If these tenants are really gone, "
             f"run once with --allow-deletions {len(plan.held)}"
         )
-    yield summary(plan, dry_run=dry_run)
 
 
 def _decided(plan: Plan) -> Iterator[str]:

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from reconciler.core.text import one_line
-from reconciler.errors import Expired, SnapshotError
+from reconciler.errors import Expired, Rejected, SnapshotError
 
 LARGEST_PAGE: Final = 1 << 26
 """The most memory that is taken for a page before its size is seen."""
@@ -20,7 +20,8 @@ def check(status: int, body: bytes, asked: str, rule: str, *, expires: bool) -> 
         raise Expired(f"{asked} failed with 410{_message(body)}; its history is gone")
     if not 200 <= status <= 299:
         advice = _advice(status, rule)
-        raise SnapshotError(f"{asked} failed with {status}{_message(body)}; {advice}")
+        kind = Rejected if status in (400, 401, 403, 404, 406, 422) else SnapshotError
+        raise kind(f"{asked} failed with {status}{_message(body)}; {advice}")
 
 
 def _advice(status: int, rule: str) -> str:

@@ -16,9 +16,6 @@ from reconciler.sources.answers import check, inflated, json_object, server_date
 from reconciler.sources.cluster_settings import ClusterSettings
 from reconciler.sources.connection import CHUNK, Connection
 
-WATCH_LASTS: Final = 600
-"""Seconds after which the server is asked to end a watch, so that it is opened anew now and then."""
-
 _NEVER: Final = float("inf")
 
 log = logging.getLogger(__name__)
@@ -99,8 +96,11 @@ class Api:
             ) from None
         return page, date
 
-    def stream(self, version: str, since: str) -> tuple[Any, datetime | None]:
-        """An open watch from a resourceVersion on, and the server's clock when it was opened."""
+    def stream(self, version: str, since: str, seconds: int) -> tuple[Any, datetime | None]:
+        """A watch from a resourceVersion on, which the server ends after so many seconds.
+
+        Returns its answer, not yet read, and the server's clock when it was opened.
+        """
         settings, group = self._settings, self._settings.dialect.group
         asked = f"asking {self.host} to watch the tenants"
         rule = f"watch on {settings.plural}.{group}, for the whole cluster"
@@ -111,7 +111,7 @@ class Api:
                     ("watch", "true"),
                     ("resourceVersion", since),
                     ("allowWatchBookmarks", "true"),
-                    ("timeoutSeconds", WATCH_LASTS),
+                    ("timeoutSeconds", seconds),
                 ],
                 (settings.connect_timeout, settings.watch_silence),
             )

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from reconciler.core.reading import Dialect, NotTheList, read_tenants
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
 from reconciler.core.text import quoted
-from reconciler.core.watch_events import newest_version
 from reconciler.errors import Expired, SnapshotError
 from reconciler.sources.api import Api
 from reconciler.sources.cluster_settings import ClusterSettings
@@ -51,34 +50,11 @@ class ClusterSource:
         self._ticks = ticks
         self._told: tuple[str, str, str] | None = None
 
-    def snapshot(self) -> Snapshot:
-        """Lists all tenants. Raises SnapshotError, and UsageError for the kubeconfig."""
-        # Made anew each time: tokens rotate, and kubeconfigs change.
-        api, dialect, version, cluster_uid = self._connected()
-        for _ in range(1 + MOST_RESTARTS):
-            try:
-                return self._list(api, dialect, version, cluster_uid)
-            except Expired:
-                log.info("the list expired under way (410); starting again from its first page")
-        raise SnapshotError(
-            f"the list expired (410) {1 + MOST_RESTARTS} times before its last page; it takes longer "
-            "than the API server keeps it: try a larger --page-size"
-        )
+    def connected(self) -> "ConnectedCluster":
+        """A connection of its own: tokens rotate, and kubeconfigs change.
 
-    def watch(self, since: str) -> ClusterWatch:
-        """The changes after that resourceVersion. Raises SnapshotError, and Expired where it is gone."""
-        api, dialect, version, cluster_uid = self._connected()
-        asked_at, started = self._now(), self._ticks()
-        response, date = api.stream(version, since)
-        arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
-        _, on_server = on_server_clock(asked_at, arrived_at, date)
-
-        def now() -> datetime:
-            return on_server + timedelta(seconds=self._ticks() - started) - (arrived_at - asked_at)
-
-        return ClusterWatch(response, api, dialect, cluster_uid, now)
-
-    def _connected(self) -> tuple[Api, Dialect, str, str]:
+        Raises SnapshotError, and UsageError for the kubeconfig.
+        """
         api = Api(self._settings)
         cluster_uid = api.cluster_uid()
         self._tell(api, cluster_uid)
@@ -86,7 +62,20 @@ class ClusterSource:
         dialect = self._settings.dialect
         if api.server_version() < OLDEST_BELIEVED:
             dialect = replace(dialect, managed_fields=False)
-        return api, dialect, version, cluster_uid
+        return ConnectedCluster(
+            api,
+            dialect,
+            version,
+            cluster_uid,
+            list_timeout=self._settings.list_timeout,
+            progress=self._progress,
+            now=self._now,
+            ticks=self._ticks,
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Lists all tenants. Raises SnapshotError, and UsageError for the kubeconfig."""
+        return self.connected().snapshot()
 
     def _tell(self, api: Api, cluster_uid: str) -> None:
         """Names the cluster, so that nobody takes another one for it; again where it is another."""
@@ -96,21 +85,72 @@ class ClusterSource:
                 log.warning("the certificate of %s is not checked (insecure-skip-tls-verify)", api.host)
             self._told = seen
 
-    def _list(self, api: Api, dialect: Dialect, version: str, cluster_uid: str) -> Snapshot:
+
+class ConnectedCluster:
+    """One cluster over one connection, which lists and watches may share."""
+
+    def __init__(
+        self,
+        api: Api,
+        dialect: Dialect,
+        version: str,
+        uid: str,
+        *,
+        list_timeout: float,
+        progress: Callable[[int], object],
+        now: Callable[[], datetime],
+        ticks: Callable[[], float],
+    ) -> None:
+        self.uid = uid
+        """Of the namespace kube-system."""
+        self._api = api
+        self._dialect = dialect
+        self._version = version
+        self._list_timeout = list_timeout
+        self._progress = progress
+        self._now = now
+        self._ticks = ticks
+
+    def snapshot(self) -> Snapshot:
+        """Lists all tenants. Raises SnapshotError."""
+        for _ in range(1 + MOST_RESTARTS):
+            try:
+                return self._list()
+            except Expired:
+                log.info("the list expired under way (410); starting again from its first page")
+        raise SnapshotError(
+            f"the list expired (410) {1 + MOST_RESTARTS} times before its last page; it takes longer "
+            "than the API server keeps it: try a larger --page-size"
+        )
+
+    def watch(self, since: str, seconds: int) -> ClusterWatch:
+        """The changes after that resourceVersion; the server ends the stream after so many seconds.
+
+        Raises SnapshotError, and Expired where the history after it is gone.
+        """
+        asked_at, started = self._now(), self._ticks()
+        response, date = self._api.stream(self._version, since, seconds)
+        arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
+        _, on_server = on_server_clock(asked_at, arrived_at, date)
+
+        def now() -> datetime:
+            return on_server + timedelta(seconds=self._ticks() - started) - (arrived_at - asked_at)
+
+        return ClusterWatch(response, self._api, self._dialect, self.uid, now)
+
+    def _list(self) -> Snapshot:
         tenants: list[Tenant] = []
         unreadable: list[Unreadable] = []
-        deadline = time.monotonic() + self._settings.list_timeout
+        deadline = time.monotonic() + self._list_timeout
         # One look at the clock: it may be set while the answer is on its way.
         asked_at, started = self._now(), self._ticks()
-        page, date = api.page(version, None, deadline)
+        page, date = self._api.page(self._version, None, deadline)
         arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
         asked_at, observed_at = on_server_clock(asked_at, arrived_at, date)
-        first_version, number, newest = page.resource_version, 1, 0
+        first_version, number = page.resource_version, 1
         while True:
             try:
-                if self._settings.watches:
-                    newest = max(newest, newest_version(page.items))
-                read, unread = read_tenants(page.items, observed_at, dialect)
+                read, unread = read_tenants(page.items, observed_at, self._dialect)
             except NotTheList as problem:
                 raise SnapshotError(f"page {number} is not the tenants' list: {problem}") from None
             tenants += read
@@ -120,7 +160,7 @@ class ClusterSource:
                 break
             token, number = page.continue_token, number + 1
             del page  # and with it, what it arrived in
-            page, _ = api.page(version, token, deadline)
+            page, _ = self._api.page(self._version, token, deadline)
             if page.resource_version != first_version:
                 raise SnapshotError(
                     f"page {number} is of resourceVersion {quoted(page.resource_version)}, the first "
@@ -134,9 +174,8 @@ class ClusterSource:
             unreadable=unreadable,
             asked_at=asked_at,
             observed_at=observed_at,
-            cluster_uid=cluster_uid,
+            cluster_uid=self.uid,
             resource_version=first_version,
-            newest_version=newest,
             source="cluster",
         )
 

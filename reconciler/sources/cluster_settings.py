@@ -17,7 +17,5 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     connect_timeout: float
     read_timeout: float
     list_timeout: float
-    watches: bool = False
-    """Whether lists are to be compared with a watch."""
     watch_silence: float = 120
     """How long a watch may say nothing at all, not even a bookmark."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from reconciler.core.evidence import NOTHING, Evidence
 from reconciler.core.plan import Plan
+from reconciler.core.position import number
 from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
 
 
@@ -106,7 +107,8 @@ def known(
         last_pass=last,
         listed_at=last.asked_at if last else None,
         cluster_uid=cluster,
-        cluster_version=version,
+        cluster_version=number(version),
+        listed_version=number(version),
     )
 
 

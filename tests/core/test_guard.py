@@ -292,7 +292,7 @@ def test_an_adopted_cluster_continues_the_state_of_the_one_before() -> None:
     assert said(planned) == ["aare/A enabled wiki"]
     assert planned.adopts_cluster
     after = outcome(planned, state)
-    assert (after.cluster_uid, after.cluster_version) == ("cluster-2", "7")
+    assert (after.cluster_uid, after.cluster_version) == ("cluster-2", 7)
     with pytest.raises(Refused, match=r"cluster-1.*cluster-2"):
         guarded(snapshot([], cluster="cluster-1", version="901"), after)
 

@@ -4,18 +4,19 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from msgspec import Raw, json
+from msgspec import json
 from msgspec.structs import replace
 
 from reconciler.core.cases import NONE, Case, cases
 from reconciler.core.evidence import Evidence
-from reconciler.core.guard import Limits, guard, is_news
+from reconciler.core.guard import Limits, guard
 from reconciler.core.plan import Plan, plan
+from reconciler.core.position import is_news
 from reconciler.core.reading import Dialect, NotTheList
 from reconciler.core.state_cache import StateCache
 from reconciler.core.tenant import KnownState, Snapshot, Tenant, Unreadable
 from reconciler.core.times import TimeSource
-from reconciler.core.watch_events import WatchFailed, newest_version, read_event
+from reconciler.core.watch_events import WatchFailed, read_event
 from tests.core.examples import S, at, known, lifecycle, said, snapshot, tenant, unreadable
 from tests.outcome import outcome
 
@@ -204,8 +205,3 @@ def test_an_error_within_a_200_says_its_code() -> None:
     with pytest.raises(WatchFailed, match="too old") as failure:
         read_event(line, S, Dialect())
     assert failure.value.code == 410
-
-
-def test_the_newest_of_a_page_is_a_number() -> None:
-    items = [Raw(b'{"metadata":{"resourceVersion":"9"}}'), Raw(b'{"metadata":{"resourceVersion":"10"}}')]
-    assert newest_version([*items, Raw(b"{}")]) == 10

@@ -7,16 +7,23 @@ SELECT id, observed_at FROM reconciler_passes ORDER BY id DESC LIMIT 1
 SELECT extract(epoch FROM clock_timestamp() - written_at)::float8 FROM reconciler_passes ORDER BY id DESC LIMIT 1
 
 -- last_pass --
--- The last pass, the cluster and its newest resourceVersion, the last complete list, and the instants of the
--- weak deletions that were watched within an interval before the last pass.
+-- The last pass, the cluster and the resourceVersions of its last list and last watched change since it was adopted,
+-- the last complete list, and the instants of the weak deletions that were watched within an interval before the last
+-- pass.
 WITH cluster AS (
     SELECT cluster_uid FROM reconciler_passes WHERE cluster_uid IS NOT NULL ORDER BY id DESC LIMIT 1
-), newest AS (
+), adopted AS (
+    SELECT coalesce(max(id), 0) AS id FROM reconciler_passes WHERE adopted_cluster
+), listed AS (
     SELECT p.resource_version FROM reconciler_passes p JOIN cluster USING (cluster_uid)
-    WHERE p.resource_version IS NOT NULL ORDER BY p.id DESC LIMIT 1
+    WHERE p.complete AND p.id >= (SELECT id FROM adopted) AND p.resource_version ~ '^[0-9]+$' ORDER BY p.id DESC LIMIT 1
+), watched AS (
+    SELECT p.resource_version FROM reconciler_passes p JOIN cluster USING (cluster_uid)
+    WHERE NOT p.complete AND p.id > (SELECT id FROM adopted) AND p.resource_version ~ '^[0-9]+$' ORDER BY p.id DESC LIMIT 1
 )
 SELECT id, asked_at, observed_at,
-       (SELECT cluster_uid FROM cluster), (SELECT resource_version FROM newest),
+       coalesce(resource_version ~ '^[0-9]+$', false) AND cluster_uid IS NOT NULL,
+       (SELECT cluster_uid FROM cluster), (SELECT resource_version FROM listed), (SELECT resource_version FROM watched),
        (SELECT asked_at FROM reconciler_passes WHERE complete ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT l.deleted_observed_at
              FROM tenant_billing_lifecycle l JOIN reconciler_passes p ON p.id = l.deleted_pass_id
@@ -59,10 +66,23 @@ FROM ended e
 JOIN reconciler_derived_state((SELECT coalesce(array_agg(id), '{}') FROM ended)) s
   ON s.lifecycle_id = e.id
 
--- present --
--- The uids of the tenants that lived as of the last pass.
-SELECT l.tenant_uid FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
-WHERE l.tenant_uid IS NOT NULL AND NOT s.held
+-- newer --
+-- Of the watched passes over a cluster that are newer than a resourceVersion (both twice): the uids and the names of
+-- their tenants, and whether one does not say whom it is about, as none did before version 3.
+SELECT array_remove(array_agg(DISTINCT p.scope_uid), NULL), array_remove(array_agg(DISTINCT p.scope_name), NULL),
+       bool_or(p.scope_uid IS NULL AND (p.quarantined, p.held_back) <> ('[]', '[]')
+               OR p.scope_uid IS NULL AND p.lifecycle_inserted + p.lifecycle_deleted + p.events_inserted
+                  + p.suspension_events_inserted > 0)
+FROM reconciler_passes p
+WHERE NOT p.complete AND p.cluster_uid = %s
+  AND CASE WHEN p.resource_version ~ '^[0-9]+$' THEN p.resource_version::numeric END > %s::numeric
+  -- They follow one another in the order of their resourceVersions: behind the first that is not newer there is none.
+  AND p.id > coalesce(
+      (SELECT b.id FROM reconciler_passes b
+       WHERE NOT b.complete AND b.cluster_uid = %s
+         AND CASE WHEN b.resource_version ~ '^[0-9]+$' THEN b.resource_version::numeric END <= %s::numeric
+       ORDER BY b.id DESC LIMIT 1),
+      (SELECT max(a.id) FROM reconciler_passes a WHERE a.adopted_cluster), 0)
 
 -- portal_tables --
 -- The time, and which of its tables the portal has made.

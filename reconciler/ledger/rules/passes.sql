@@ -13,10 +13,16 @@ WITH found (pass_id, begun, ended, switched, suspended) AS (
 ), of_clusters AS (
     SELECT p.*, lag(p.id) OVER (ORDER BY p.id) AS before_id, lag(p.cluster_uid) OVER (ORDER BY p.id) AS before_cluster
     FROM reconciler_passes p WHERE p.cluster_uid IS NOT NULL
+), numbered AS (
+    -- Within one cluster, and since it was adopted: a server that was restored counts anew.
+    SELECT p.*, p.resource_version::numeric AS version,
+           count(*) FILTER (WHERE p.adopted_cluster) OVER (PARTITION BY p.cluster_uid ORDER BY p.id) AS epoch
+    FROM reconciler_passes p WHERE p.resource_version ~ '^[0-9]+$'
 ), versioned AS (
-    SELECT p.*, lag(p.id) OVER w AS before_id, lag(p.resource_version) OVER w AS before_version
-    FROM reconciler_passes p WHERE p.resource_version IS NOT NULL
-    WINDOW w AS (PARTITION BY p.cluster_uid ORDER BY p.id)
+    -- A list may be older than changes that were watched while it was read, but not than the list before it.
+    SELECT p.*, CASE WHEN p.complete THEN max(p.version) FILTER (WHERE p.complete) OVER w ELSE max(p.version) OVER w END AS before_version
+    FROM numbered p
+    WINDOW w AS (PARTITION BY p.cluster_uid, p.epoch ORDER BY p.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
 )
 SELECT 'pass-counts', NULL, NULL, ARRAY['reconciler_passes'], ARRAY[p.id], concat_ws(', ',
     CASE WHEN p.lifecycle_inserted <> coalesce(f.begun, 0)
@@ -41,9 +47,9 @@ SELECT 'pass-cluster', NULL, NULL, ARRAY['reconciler_passes', 'reconciler_passes
        concat('from ', before_cluster, ' to ', cluster_uid)
 FROM of_clusters WHERE cluster_uid <> before_cluster AND NOT adopted_cluster
 UNION ALL
-SELECT 'pass-version', NULL, NULL, ARRAY['reconciler_passes', 'reconciler_passes'], ARRAY[before_id, id],
+SELECT 'pass-version', NULL, NULL, ARRAY['reconciler_passes', 'reconciler_passes'],
+       ARRAY[(SELECT max(b.id) FROM numbered b
+              WHERE b.cluster_uid IS NOT DISTINCT FROM v.cluster_uid AND b.epoch = v.epoch AND b.id < v.id AND b.version = v.before_version
+                AND (b.complete OR NOT v.complete)), v.id],
        concat('from ', before_version, ' to ', resource_version)
-FROM versioned
-WHERE NOT adopted_cluster AND resource_version ~ '^[0-9]+$' AND before_version ~ '^[0-9]+$'
-  AND CASE WHEN resource_version ~ '^[0-9]+$' AND before_version ~ '^[0-9]+$'
-           THEN resource_version::numeric < before_version::numeric END
+FROM versioned v WHERE version < before_version

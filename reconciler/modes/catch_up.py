@@ -1,0 +1,91 @@
+"""A list of the cluster together with the stream since the last pass, so that nothing between is missed.
+
+The stream is taken up from the ledger's resourceVersion while the list is read. Every change that the
+list shows already is written as a pass of its own first; then the list counts as the truth.
+"""
+
+import time
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from reconciler.core.position import Position, number
+from reconciler.core.tenant import Snapshot
+from reconciler.errors import Unfinished
+from reconciler.modes.follower import PROVES, Follower
+from reconciler.passes import Cluster
+
+
+class Alone:
+    """Lists of a cluster, and nothing of what happened between them."""
+
+    is_live = True
+
+    def __init__(self, cluster: Cluster, position: Callable[[], Position]) -> None:
+        """`position` is how far the ledger is."""
+        self._cluster = cluster
+        self._position = position
+
+    def snapshot(self) -> Snapshot:
+        """Raises SnapshotError, and LedgerError."""
+        last = self._position()
+        cluster = self._cluster.connected()
+        since = last.version if cluster.uid == last.cluster_uid else None
+        return replace(cluster.snapshot(), after=since, gapless=False)
+
+
+class CaughtUp:
+    """Lists of a cluster, each taken once all that happened before it is written."""
+
+    is_live = True
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        follower: Follower,
+        position: Callable[[], Position],
+        turn: Callable[[], object],
+    ) -> None:
+        """`position` is how far the ledger is. `turn` is called while waiting, and may raise."""
+        self._cluster = cluster
+        self._follower = follower
+        self._position = position
+        self._turn = turn
+
+    def snapshot(self) -> Snapshot:
+        """Raises SnapshotError, and whatever writing or `turn` raises.
+
+        Where the history is gone, or the stream does not prove that it is complete, there is the list
+        alone, and the snapshot says so: it is not `gapless`.
+        """
+        self._follower.flush()
+        last = self._position()
+        cluster = self._cluster.connected()
+        since = last.version if cluster.uid == last.cluster_uid else None
+        if since is None:
+            self._follower.close()
+        else:
+            self._follower.begin(since, PROVES, cluster)
+        listed = replace(cluster.snapshot(), after=since)
+        version = number(listed.resource_version)
+        if since is None or version is None or version < since:
+            self._follower.close()
+            return replace(listed, gapless=False)
+        return replace(listed, gapless=self._follower.drain(version, self._turn))
+
+
+def within(seconds: float, clock: Callable[[], float] = time.monotonic) -> Callable[[], None]:
+    """A `turn` that raises Unfinished when so many seconds have passed since it was first called."""
+    ends: float | None = None
+
+    def turn() -> None:
+        nonlocal ends
+        now = clock()
+        ends = now + seconds if ends is None else ends
+        if now > ends:
+            raise Unfinished(
+                f"not caught up with the watch within {seconds:g} s: what was written stays, the list "
+                "was not. The next run goes on from there; see --catch-up-timeout"
+            )
+
+    return turn
