@@ -113,10 +113,9 @@ COMMENT ON COLUMN tenant_billing_lifecycle.deleted_pass_id IS 'The pass that wro
 
 -- Not STRICT, because a STRICT function is not inlined, and this one is computed for every row.
 CREATE OR REPLACE FUNCTION reconciler_skill_key(skill_id text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN octet_length(skill_id) <= 128 AND NOT starts_with(skill_id, 'sha256:') THEN skill_id
-                ELSE 'sha256:' || encode(sha256(replace(skill_id, chr(92), chr(92) || chr(92))::bytea), 'hex') END
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN octet_length(skill_id) <= 128 AND NOT starts_with(skill_id, 'sha256:') THEN skill_id
+            ELSE 'sha256:' || encode(sha256(replace(skill_id, chr(92), chr(92) || chr(92))::bytea), 'hex') END;
 COMMENT ON FUNCTION reconciler_skill_key(text) IS 'The skill, or its digest if it is too long for an index.';
 
 CREATE TABLE IF NOT EXISTS tenant_skill_events (
@@ -483,6 +482,28 @@ BEGIN
     RETURN jsonb_populate_record(NEW, jsonb_build_object(TG_ARGV[0], org));
 END $$;
 COMMENT ON FUNCTION reconciler_fill_org() IS 'Trigger: gives a row of events the organisation of its lifecycle, in the column that is its argument.';
+
+-- The database says when, and as whom; a position in time never moves. -------------------------------
+
+CREATE OR REPLACE FUNCTION reconciler_date_pass() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- A clock that was set back does not move a pass before one that was committed earlier.
+    NEW.written_at := greatest(clock_timestamp(), (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1));
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION reconciler_date_pass() IS 'Trigger: dates a pass by the database''s clock, and never before an earlier one.';
+CREATE OR REPLACE TRIGGER reconciler_passes_dated
+    BEFORE INSERT ON reconciler_passes FOR EACH ROW EXECUTE FUNCTION reconciler_date_pass();
+
+CREATE OR REPLACE FUNCTION reconciler_sign_decision() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.decided_at := clock_timestamp();
+    NEW.database_user := session_user;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION reconciler_sign_decision() IS 'Trigger: records when a decision was made and by which role, whatever the statement says.';
+CREATE OR REPLACE TRIGGER reconciler_decisions_signed
+    BEFORE INSERT ON reconciler_decisions FOR EACH ROW EXECUTE FUNCTION reconciler_sign_decision();
 
 -- Append-only tables ---------------------------------------------------------------------------------
 

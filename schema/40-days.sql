@@ -135,12 +135,11 @@ COMMENT ON FUNCTION reconciler_asked(date, date, text, text, text, timestamptz, 
 -- Those in SQL set no search_path: they would no longer be planned with the statement that calls them, which has one.
 
 CREATE OR REPLACE FUNCTION billing_midnight(day date, time_zone text DEFAULT 'Europe/Zurich') RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    -- Where clocks go back over midnight it comes twice: the first one begins the day.
-    SELECT CASE WHEN ((day::timestamp AT TIME ZONE time_zone - interval '1 hour') AT TIME ZONE time_zone)::date = day
-                THEN day::timestamp AT TIME ZONE time_zone - interval '1 hour'
-                ELSE day::timestamp AT TIME ZONE time_zone END
-$$;
+LANGUAGE sql STABLE PARALLEL SAFE
+-- Where clocks go back over midnight it comes twice: the first one begins the day.
+RETURN CASE WHEN ((day::timestamp AT TIME ZONE time_zone - interval '1 hour') AT TIME ZONE time_zone)::date = day
+            THEN day::timestamp AT TIME ZONE time_zone - interval '1 hour'
+            ELSE day::timestamp AT TIME ZONE time_zone END;
 COMMENT ON FUNCTION billing_midnight(date, text) IS 'The first instant of a calendar day of the time zone.';
 
 CREATE OR REPLACE FUNCTION reconciler_lifecycles(as_of_pass bigint, org text)
@@ -168,12 +167,11 @@ COMMENT ON FUNCTION reconciler_lifecycles(bigint, text) IS 'The lifecycles as th
 
 CREATE OR REPLACE FUNCTION reconciler_time(
     counts boolean, occurred_at timestamptz, not_before timestamptz, time_source text, observed_at timestamptz, bound text)
-RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE
-        WHEN bound = 'least' AND counts THEN CASE WHEN time_source = 'creation' THEN observed_at ELSE occurred_at END
-        WHEN bound = 'least' AND NOT counts OR bound = 'most' AND counts THEN coalesce(not_before, occurred_at)
-        ELSE occurred_at END
-$$;
+RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN bound = 'least' AND counts THEN CASE WHEN time_source = 'creation' THEN observed_at ELSE occurred_at END
+    WHEN bound = 'least' AND NOT counts OR bound = 'most' AND counts THEN coalesce(not_before, occurred_at)
+    ELSE occurred_at END;
 COMMENT ON FUNCTION reconciler_time(boolean, timestamptz, timestamptz, text, timestamptz, text) IS 'When a row counts from: at its best known time, or where its interval makes the days the least or the most. counts: days count from this row on.';
 
 CREATE OR REPLACE FUNCTION reconciler_skill_spans(

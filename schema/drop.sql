@@ -18,7 +18,7 @@ DROP TABLE IF EXISTS
     tenant_suspension_events, tenant_skill_events, tenant_billing_lifecycle, reconciler_passes, reconciler_schema;
 DROP FUNCTION IF EXISTS
     reconciler_seal_pass, reconciler_pass_digests, reconciler_derived_state, reconciler_portal_lives, reconciler_refuse_without_pass, reconciler_fill_org,
-    reconciler_record_deletion, reconciler_append_only,
+    reconciler_record_deletion, reconciler_date_pass, reconciler_sign_decision, reconciler_append_only,
     reconciler_lifecycle_changes, reconciler_skill_key, reconciler_lock_key,
     reconciler_price_changed, reconciler_prices_emptied, reconciler_prices_fall_due,
     billing_issue_invoice, billing_guard_lines, billing_guard_reminders,

@@ -4,9 +4,22 @@ GRANT SELECT ON
     reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
 TO {role};
 GRANT INSERT ON
-    reconciler_passes, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
-    tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
+    reconciler_rebindings, reconciler_reopenings, reconciler_moves, tenant_billing_lifecycle
 TO {role};
+-- The database numbers and dates these rows. A number given by hand would put a row behind those of later passes.
+DO $$
+DECLARE
+    filled text;
+    columns text;
+BEGIN
+    FOREACH filled IN ARRAY ARRAY['reconciler_passes', 'tenant_skill_events', 'tenant_suspension_events'] LOOP
+        columns := (
+            SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_attribute a
+            WHERE a.attrelid = filled::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+              AND a.attname NOT IN ('id', 'written_at'));
+        EXECUTE format('REVOKE INSERT ON %I FROM {role}; GRANT INSERT (%s) ON %1$I TO {role}', filled, columns);
+    END LOOP;
+END $$;
 GRANT UPDATE (tenant_uid, cluster_uid, deleted_at, deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id)
     ON tenant_billing_lifecycle TO {role};
 -- The known state is no record: it can be had from the events at any time.

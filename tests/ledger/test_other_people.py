@@ -1,0 +1,204 @@
+"""What others in the database can do to the ledger: roles, temporary tables, operators, clocks."""
+
+# ruff: noqa: S608 - the names in these statements are our own
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import dict_row
+
+from tests.billing.invoices import issue
+from tests.command_line.snapshots import snapshot, tenant
+from tests.conftest import CHECKOUT, Command
+
+Ledger = psycopg.Connection[Any]
+
+OURS = (
+    "p.pronamespace = current_schema()::regnamespace"
+    " AND p.proname ~ '^(reconciler|billing|next_invoice)_'"
+)
+"""Our functions in the catalog."""
+
+PLANNED_WITH_THE_CALLER = {
+    "reconciler_lifecycles",
+    "reconciler_skill_spans",
+    "reconciler_tenant_spans",
+}
+"""They set no search_path, because then they would be planned on their own. Their callers set one."""
+
+
+@pytest.fixture
+def role(ledger: Ledger) -> Iterator[str]:
+    """A role that may log in, and nothing else."""
+    name = f"other_{uuid4().hex}"
+    ledger.execute(f"CREATE ROLE {name} LOGIN")
+    yield name
+    ledger.execute(f"DROP OWNED BY {name} CASCADE")
+    ledger.execute(f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def runner(command: Command, role: str) -> str:
+    """A role that runs passes, on a ledger that has one."""
+    assert command("schema", "apply", "--grant-runner", role).status == 0
+    file = snapshot(command.folder, "20261101T000000Z", tenant("ada", "mail"), tenant("bea"))
+    assert command("run", "--snapshot", file).status == 0
+    return role
+
+
+def acting_as(url: str, role: str) -> "psycopg.Connection[Any]":
+    return psycopg.connect(url.replace("postgres@", f"{role}@"), autocommit=True)
+
+
+def verified(command: Command) -> tuple[int, str]:
+    ran = command("verify", "--ledger-only", "--deep")
+    return ran.status, ran.out + ran.err
+
+
+def test_every_function_says_where_its_names_are_looked_up(ledger: Ledger) -> None:
+    free = ledger.execute(
+        "SELECT p.proname FROM pg_proc p WHERE p.prosqlbody IS NULL AND NOT EXISTS ("
+        "  SELECT FROM unnest(p.proconfig) AS setting"
+        f"  WHERE setting ~ '^search_path=pg_catalog, .*, pg_temp$') AND {OURS}"
+    ).fetchall()
+    assert {name for (name,) in free} == PLANNED_WITH_THE_CALLER
+
+
+def test_nobody_may_call_a_function_by_being_there(ledger: Ledger) -> None:
+    public = ledger.execute(
+        "SELECT p.proname FROM pg_proc p"
+        " CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl"
+        f" WHERE acl.grantee = 0 AND {OURS}"
+    ).fetchall()
+    assert public == []
+
+
+def test_every_trigger_on_our_tables_calls_a_function_of_ours(ledger: Ledger) -> None:
+    strange = ledger.execute(
+        "SELECT t.tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        f" WHERE NOT t.tgisinternal AND NOT ({OURS})"
+    ).fetchall()
+    assert strange == []
+
+
+def test_the_rollback_drops_every_function(ledger: Ledger) -> None:
+    names = {name for (name,) in ledger.execute(f"SELECT p.proname FROM pg_proc p WHERE {OURS}")}
+    assert names
+    dropped = (CHECKOUT / "schema" / "drop.sql").read_text(encoding="utf-8")
+    assert {name for name in names if name not in dropped} == set()
+
+
+def test_who_has_no_right_hangs_no_function_of_ours_on_a_table_of_his_own(
+    ledger: Ledger, ledger_url: str, role: str
+) -> None:
+    ledger.execute(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
+    triggers = ledger.execute(
+        f"SELECT p.proname FROM pg_proc p WHERE p.prorettype = 'trigger'::regtype AND {OURS}"
+    ).fetchall()
+    with acting_as(ledger_url, role) as other:
+        other.execute(f"CREATE TABLE {role}.mine (id bigint)")
+        for (name,) in triggers:
+            with pytest.raises(InsufficientPrivilege, match=name):
+                other.execute(
+                    f"CREATE TRIGGER his AFTER INSERT ON {role}.mine FOR EACH ROW"
+                    f" EXECUTE FUNCTION public.{name}()"
+                )
+
+
+@pytest.mark.parametrize(
+    ("table", "values"),
+    [
+        ("tenant_skill_events", "id, tenant_name) VALUES (9e15, 'ada')"),
+        ("tenant_suspension_events", "id, tenant_name) VALUES (9e15, 'ada')"),
+        ("reconciler_passes", "id, source) VALUES (9e15, 'x')"),
+        ("reconciler_passes", "written_at, source) VALUES ('2020-01-01Z', 'x')"),
+    ],
+)
+def test_who_runs_passes_gives_no_row_a_number_or_a_date(
+    ledger_url: str, runner: str, table: str, values: str
+) -> None:
+    with acting_as(ledger_url, runner) as other, pytest.raises(InsufficientPrivilege):
+        other.execute(f"INSERT INTO {table} ({values}")
+
+
+@pytest.mark.parametrize("table", ["reconciler_reopenings", "reconciler_rebindings"])
+def test_a_temporary_table_of_ours_name_changes_no_lifecycle(
+    ledger: Ledger, ledger_url: str, runner: str, command: Command, table: str
+) -> None:
+    file = snapshot(command.folder, "20261102T000000Z", tenant("ada", "mail"))
+    assert command("run", "--snapshot", file).status == 0
+    ledger.execute(f"GRANT TEMPORARY ON DATABASE {ledger.info.dbname} TO {runner}")
+    ended = (
+        "SELECT id, tenant_uid, deleted_at, deleted_pass_id FROM tenant_billing_lifecycle ORDER BY id"
+    )
+    before = ledger.execute(ended).fetchall()
+    with acting_as(ledger_url, runner) as other:
+        other.execute(f"CREATE TEMPORARY TABLE {table} AS SELECT * FROM public.{table}")
+        other.execute(
+            "INSERT INTO reconciler_reopenings (pass_id, lifecycle_id, deleted_at, deleted_pass_id)"
+            " SELECT 1, id, deleted_at, deleted_pass_id FROM tenant_billing_lifecycle"
+            " WHERE deleted_at IS NOT NULL"
+            if table == "reconciler_reopenings"
+            else "INSERT INTO reconciler_rebindings (pass_id, lifecycle_id, old_uid, new_uid)"
+            " SELECT 1, id, tenant_uid, 'stolen' FROM tenant_billing_lifecycle"
+        )
+        change = "deleted_at = NULL" if table == "reconciler_reopenings" else "tenant_uid = 'stolen'"
+        with pytest.raises(psycopg.errors.RestrictViolation):
+            other.execute(f"UPDATE tenant_billing_lifecycle SET {change}")
+    assert ledger.execute(ended).fetchall() == before
+    assert verified(command)[0] == 0
+
+
+def test_an_operator_of_ones_own_changes_no_issued_invoice(
+    ledger: Ledger, ledger_url: str, role: str
+) -> None:
+    with psycopg.connect(ledger_url, autocommit=True, row_factory=dict_row) as portal:
+        invoice = issue(portal)
+    ledger.execute(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
+    ledger.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {role}")
+    with acting_as(ledger_url, role) as other:
+        other.execute(
+            f"CREATE FUNCTION {role}.never(jsonb, jsonb) RETURNS boolean LANGUAGE sql AS 'SELECT false'"
+        )
+        other.execute(
+            f"CREATE OPERATOR {role}.<> (LEFTARG = jsonb, RIGHTARG = jsonb, FUNCTION = {role}.never)"
+        )
+        other.execute(f"SET search_path = {role}, public, pg_catalog")
+        with pytest.raises(psycopg.errors.RestrictViolation):
+            other.execute("UPDATE invoices SET billing_name = 'Other' WHERE id = %s", [invoice["id"]])
+
+
+def test_a_decision_is_dated_and_signed_by_the_database(
+    ledger: Ledger, ledger_url: str, command: Command, role: str
+) -> None:
+    assert command("schema", "apply", "--grant-operator", role).status == 0
+    with acting_as(ledger_url, role) as other:
+        other.execute(
+            "INSERT INTO reconciler_decisions (decided_at, decided_by, database_user, table_name, after)"
+            " VALUES ('2020-01-01Z', 'me', 'postgres', 'platform_pricing', '{}')"
+        )
+    assert ledger.execute(
+        "SELECT database_user, decided_at > now() - interval '1 hour' FROM reconciler_decisions"
+    ).fetchall() == [(role, True)]
+
+
+def test_a_clock_that_was_set_back_moves_no_pass_before_an_earlier_one(
+    ledger: Ledger, command: Command, tmp_path: Path
+) -> None:
+    assert (
+        command("run", "--snapshot", snapshot(tmp_path, "20261101T000000Z", tenant("ada"))).status == 0
+    )
+    ahead = "2200-01-01 00:00:00+00"
+    ledger.execute("ALTER TABLE reconciler_passes DISABLE TRIGGER USER")
+    ledger.execute("UPDATE reconciler_passes SET written_at = %s", [ahead])
+    ledger.execute("ALTER TABLE reconciler_passes ENABLE TRIGGER USER")
+    assert (
+        command("run", "--snapshot", snapshot(tmp_path, "20261102T000000Z", tenant("ada"))).status == 0
+    )
+    written = ledger.execute("SELECT written_at = %s FROM reconciler_passes ORDER BY id", [ahead])
+    assert written.fetchall() == [(True,), (True,)]
