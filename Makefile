@@ -15,12 +15,12 @@ demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothi
 test: $(READY) ## all tests, on a Postgres that they start themselves
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST)
 
-check: $(READY) ## lint, types, manifests, the cost of a pass, the image as far as it goes without a container engine
+check: $(READY) ## lint, types, manifests, the Dockerfile, the cost of a pass
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m tests.deployment.validate --allow-missing-kubectl
-	$(BIN)/python -m tests.deployment.image
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m tests.proofs.bench --short
 
 check-long: $(READY) ## what takes too long for `make test`: the tests marked long, and every proof for some minutes
