@@ -25,6 +25,7 @@ check: $(READY) ## lint, types, manifests, the Dockerfile, the cost of a pass
 
 check-long: $(READY) ## what takes too long for `make test`: the tests marked long, and every proof for some minutes
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long $(PYTEST)
+	TEST_EXAMPLES=300 $(BIN)/python -m pytest -n 2 tests/core/test_laws.py
 	$(BIN)/python -m tests.proofs.truth --changes 60000
 	$(BIN)/python -m tests.proofs.usage --months 3000
 	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 400

@@ -31,7 +31,9 @@ def client_of(server: ApiServer, folder: Path, *, token: str | None = None) -> c
 
 
 def response(
-    kubernetes: client.ApiClient, query: Mapping[str, object] = MappingProxyType({}), seconds: float = 3
+    kubernetes: client.ApiClient,
+    query: Mapping[str, object] = MappingProxyType({}),
+    seconds: float = PATIENCE,
 ) -> urllib3.HTTPResponse:
     """The answer to a list, not yet read."""
     answer = client.CustomObjectsApi(kubernetes).list_cluster_custom_object(

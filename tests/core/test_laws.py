@@ -1,6 +1,7 @@
 """The laws of the plan, whatever a cluster shows: nothing twice, in no order, each for itself."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -24,7 +25,7 @@ NAMES = ("aare", "birs", "cher")
 PORTAL = known([lifecycle(None, "aare", "mail"), lifecycle(None, "birs", suspended=True)], last=None)
 
 law = settings(
-    max_examples=40,
+    max_examples=int(os.environ.get("TEST_EXAMPLES", "25")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],

@@ -125,7 +125,7 @@ class Hostile:
 
     def __init__(self, folder: Path, url: str, environment: pytest.MonkeyPatch) -> None:
         self.folder, self._url, self._environment = folder, url, environment
-        self.settings(RECONCILER_DATABASE_URL=url)
+        self.settings(RECONCILER_DATABASE_URL=url, RECONCILER_LOG_FORMAT="text")
 
     def settings(self, **settings: str) -> None:
         for name, value in settings.items():
@@ -252,6 +252,7 @@ def test_a_tenant_that_changed_to_a_hostile_org_is_told_without_effect(hostile: 
         hostile.run(file, "--output", output, status=4)
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_packages_of_one_tenant_are_an_ordinary_pass(hostile: Hostile) -> None:
     packages = {f"package-{number}" for number in range(100_000)}
     content = listed(tenant("hostile", *packages))
