@@ -430,6 +430,7 @@ CREATE UNIQUE INDEX IF NOT EXISTS tenant_billing_lifecycle_live_name ON tenant_b
 CREATE UNIQUE INDEX IF NOT EXISTS tenant_billing_lifecycle_live_uid ON tenant_billing_lifecycle (tenant_uid) WHERE deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_uid ON tenant_billing_lifecycle (tenant_uid);
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_name ON tenant_billing_lifecycle (tenant_name);
+CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_of_portal ON tenant_billing_lifecycle (id) WHERE created_pass_id IS NULL AND deleted_at IS NULL;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_org ON tenant_billing_lifecycle (zitadel_org_id);
 
 -- Numbers go on above all that are taken: after a restore without its sequences, or where the portal gave them itself.

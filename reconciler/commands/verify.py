@@ -1,9 +1,10 @@
 """`reconciler verify`: checks the ledger, its known state, and both against the cluster."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import chain
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -11,10 +12,11 @@ from reconciler.commands.parts import cluster_source, dialect, limits, open_data
 from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.commands.values import given_time
 from reconciler.core.guard import Limits, guard
+from reconciler.core.installation import Gap
 from reconciler.core.plan import Plan, plan
 from reconciler.core.position import Position, position
 from reconciler.core.tenant import Snapshot
-from reconciler.core.verify import Finding, compare_creation, compare_state
+from reconciler.core.verify import Checked, Finding, compare_creation, compare_state
 from reconciler.errors import ExitStatus, OutdatedSnapshot, Refused, SnapshotError, UsageError
 from reconciler.ledger import checks, schema, state_reader
 from reconciler.ledger.postgres import Transaction
@@ -26,6 +28,8 @@ from reconciler.passes import gathered
 from reconciler.settings import Settings, load
 from reconciler.sources.cluster import ClusterSource
 from reconciler.sources.files import FileSource, file_sources
+
+NOTHING_CHECKED: Final = Checked(lifecycles=0, skill_events=0, suspension_events=0, passes=0)
 
 log = logging.getLogger(__name__)
 
@@ -48,10 +52,18 @@ def verify(
 
         def compare(snapshot: Snapshot | None) -> int:
             with database.transaction(read_only=True) as transaction:
+                missing = schema.missing(transaction)
+                if any(gap.is_read for gap in missing):
+                    progress("")
+                    return _tell(
+                        _of_schema(missing),
+                        Verdict(checked=NOTHING_CHECKED, planned=None, digests=None),
+                        output,
+                    )
                 schema.check_current(transaction, database)
                 compared = _Compared(transaction, snapshot, limits(settings))
                 progress("")
-                return _print(compared, output, deep=deep)
+                return _print(compared, missing, output, deep=deep)
 
         def last_position() -> Position:
             with database.transaction(read_only=True) as transaction:
@@ -68,13 +80,23 @@ def verify(
             raise SnapshotError(f"the ledger cannot be compared: {error}") from error
 
 
-def _print(compared: "_Compared", output: str, *, deep: bool) -> int:
+def _print(compared: "_Compared", missing: Sequence[Gap], output: str, *, deep: bool) -> int:
     verdict = Verdict(
         checked=checks.checked(compared.transaction),
         planned=compared.planned,
         digests=checks.digests(compared.transaction) if deep else None,
     )
-    findings = compared.findings(deep=deep)
+    return _tell(chain(_of_schema(missing), compared.findings(deep=deep)), verdict, output)
+
+
+def _of_schema(missing: Sequence[Gap]) -> Iterator[Finding]:
+    for gap in missing:
+        yield Finding(
+            rule="schema-incomplete", tenant_name=None, tenant_uid=None, rows=[], told=gap.told
+        )
+
+
+def _tell(findings: Iterator[Finding], verdict: Verdict, output: str) -> int:
     if output == "json":
         print_bytes(json_findings(findings, verdict))
     else:

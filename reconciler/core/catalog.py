@@ -119,6 +119,7 @@ class Made(Struct, frozen=True, kw_only=True):
     functions: frozenset[str]
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Of each table the constraints, triggers and indexes that have a name of their own."""
+    triggers: frozenset[tuple[str, str]] = frozenset()
 
     def __or__(self, other: "Made") -> "Made":
         tables = self.parts.keys() | other.parts.keys()
@@ -127,6 +128,7 @@ class Made(Struct, frozen=True, kw_only=True):
             tables=self.tables | other.tables,
             columns=self.columns | other.columns,
             functions=self.functions | other.functions,
+            triggers=self.triggers | other.triggers,
             parts={
                 table: self.parts.get(table, nothing) | other.parts.get(table, nothing)
                 for table in tables
@@ -155,4 +157,5 @@ def made_by(sql: str) -> Made:
         columns=frozenset(re.findall(r"^COMMENT ON COLUMN (\w+)\.(\w+) IS", sql, re.MULTILINE)),
         functions=frozenset(re.findall(r"^COMMENT ON FUNCTION (\w+)\(", sql, re.MULTILINE)),
         parts={table: frozenset(names) for table, names in parts.items()},
+        triggers=frozenset((found["table"], found["name"]) for found in re.finditer(_TRIGGER, sql)),
     )

@@ -148,6 +148,33 @@ def _namesakes(catalog: Catalog, made: Made) -> Iterator[Problem]:
         yield Problem(function, told, f"ALTER FUNCTION {function} RENAME TO …")
 
 
+class Gap(Struct, frozen=True):
+    """Something of the schema that is not there."""
+
+    told: str
+    is_read: bool
+    """A table or a column: without it the ledger cannot be checked."""
+
+
+def gaps(catalog: Catalog, ledger: Made, invoices: Made, *, tables: str) -> Iterator[Gap]:
+    """What is missing where the ledger has been; indexes and constraints aside."""
+    if not _has_been_here(catalog):
+        return
+    is_portals = any(_is_portals(catalog, invoices, name) for name in invoices.tables)
+    made = ledger if is_portals or tables == LEDGER else ledger | invoices
+    lost = made.tables - catalog.tables.keys()
+    for name in sorted(lost):
+        yield Gap(f"{name}: the table is missing", is_read=name not in invoices.tables)
+    for name, column in sorted(made.columns):
+        if name not in lost and column not in catalog.tables[name].columns:
+            yield Gap(f"{name}: the column {column} is missing", is_read=name not in invoices.tables)
+    for name, trigger in sorted(made.triggers):
+        if name not in lost and trigger not in catalog.tables[name].triggers:
+            yield Gap(f"{name}: the trigger {trigger} is missing", is_read=False)
+    for function in sorted(made.functions.difference(catalog.functions)):
+        yield Gap(f"{function}: the function is missing", is_read=True)
+
+
 # Tables that were lost -----------------------------------------------------------------------------
 
 

@@ -89,6 +89,12 @@ RULES: Final[Mapping[str, Rule]] = {
         Rule("pass-order", "a pass has an earlier observed_at than the pass before it", _RECORDS),
         Rule("pass-version", "a pass saw a lower resourceVersion than a pass before it", _RECORDS),
         Rule("pass-cluster", "the cluster changed without --adopt-cluster", _RECORDS),
+        # The schema.
+        Rule(
+            "schema-incomplete",
+            "a table, column, trigger or function of the schema is missing",
+            "`reconciler schema apply` makes it again; the rows of a table come from a backup only",
+        ),
         # With --deep.
         Rule("digest-rows", "rows of a pass were altered, added or removed", _RESTORE),
         Rule("digest-chain", "a digest does not follow from the one before it", _RESTORE),

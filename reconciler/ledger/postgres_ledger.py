@@ -18,6 +18,7 @@ from reconciler.ledger import schema
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.state_reader import (
     gone,
+    heal,
     is_current,
     known_state,
     last_age,
@@ -42,6 +43,7 @@ class _Open:
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
         if self.state is None:
+            heal(self._transaction)
             self.state = StateCache(known_state(self._transaction))
         known = self.state.known(snapshot)
         return replace(

@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from reconciler.core.catalog import Made, made_by
-from reconciler.core.installation import Installation, hidden, install
+from reconciler.core.installation import Gap, Installation, gaps, hidden, install
 from reconciler.errors import LedgerError, UnfitTables
 from reconciler.ledger.grants import grant
 from reconciler.ledger.inspection import answers, read_catalog, tables_asked_for
@@ -162,6 +162,17 @@ def _all_of(found: Installation) -> str:
     )
     made = statements(with_invoices=found.with_invoices)
     return "\n".join([*(f"{one};" for one in before), made, *(f"{one};" for one in after)])
+
+
+def missing(transaction: Transaction) -> Sequence[Gap]:
+    """What of the schema is not there, in a database in which it has been. Raises LedgerError."""
+    ledger, invoices = _made()
+    catalog = read_catalog(transaction, ledger | invoices)
+    tables = tables_asked_for(transaction, catalog)
+    found = [*gaps(catalog, ledger, invoices, tables=tables)]
+    # Of an earlier version more is missing, and that is told otherwise.
+    is_there = "reconciler_schema" in catalog.tables
+    return () if is_there and version(transaction) < VERSION else found
 
 
 def contradictions(transaction: Transaction) -> list[str]:

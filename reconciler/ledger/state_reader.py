@@ -33,6 +33,11 @@ def last_pass(transaction: Transaction) -> KnownState:
     )
 
 
+def heal(transaction: Transaction) -> None:
+    """Gives a state to live lifecycles of the portal that have none; before the state is read."""
+    transaction.execute(_SQL["heal"])
+
+
 def known_state(transaction: Transaction) -> KnownState:
     """The last known state of every live lifecycle."""
     live: dict[str, Lifecycle] = {}

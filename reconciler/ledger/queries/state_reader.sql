@@ -47,6 +47,15 @@ FROM reconciler_derived_state(ARRAY(
       AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id))) d
 JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
 
+-- heal --
+-- Gives a state to what a hook of the portal wrote after the adoption: a pass takes it up like an adopted one.
+INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at)
+SELECT d.lifecycle_id, d.skills, d.suspended, d.changed_at
+FROM reconciler_derived_state(ARRAY(
+    SELECT late.id FROM tenant_billing_lifecycle late
+    WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id))) d
+
 -- gone --
 -- Of these tenants (uids, names, times of creation) those that have ended, as their last lifecycle was at its end.
 WITH ended AS (
