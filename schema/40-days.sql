@@ -88,7 +88,7 @@ BEGIN
     END IF;
     found := reconciler_position_at(as_of);
     IF NOT EXISTS (SELECT FROM reconciler_passes p WHERE p.id <= found) THEN
-        RAISE EXCEPTION 'the ledger holds no pass%: nobody looked, and nothing can be counted',
+        RAISE EXCEPTION 'the ledger has no pass%, so there is nothing to count',
             coalesce(' that was written by ' || as_of, '')
             USING ERRCODE = 'no_data_found', HINT = 'A first `reconciler run` makes one.';
     END IF;

@@ -81,7 +81,7 @@ class Schedule(Struct, frozen=True):
 def parse(text: str) -> Schedule:
     """Raises ValueError, which says what is wrong."""
     if re.match(r"(CRON_)?TZ=", text.strip()):
-        raise ValueError("no time zone can be given, as in a CronJob's schedule; it is in UTC")
+        raise ValueError("a time zone is not possible; like a CronJob's schedule, it is in UTC")
     if text.strip().startswith("@"):
         text = MACROS.get(text.strip(), "")
         if not text:

@@ -111,14 +111,14 @@ def exact(text: str, digits: int, scale: int) -> Decimal:
     Raises ValueError, with the reason.
     """
     if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) is None:
-        raise ValueError("expected a number like 49 or 0.005, with a point and not negative")
+        raise ValueError("expected a number like 49 or 0.005, with a decimal point, and not negative")
     number = Decimal(text)
     _, _, fraction = text.partition(".")
     if len(fraction.rstrip("0")) > scale:
-        raise ValueError(
-            f"it is finer than the {scale} decimals that are kept, and is not rounded for you"
-        )
+        raise ValueError(f"it has more than the {scale} decimals that are kept, and is not rounded")
     if number >= 10 ** (digits - scale):
-        raise ValueError(f"it has more than the {digits - scale} digits before the point that are kept")
+        raise ValueError(
+            f"it has more than the {digits - scale} digits before the decimal point that are kept"
+        )
     # Any number of trailing zeros says the same; this is how the column writes it.
     return Decimal(f"{text.partition('.')[0]}.{fraction[:scale]:0<{scale}}")

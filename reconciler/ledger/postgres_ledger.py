@@ -133,7 +133,7 @@ class PostgresLedger:
                 return was_written(transaction, pass_id)
         except LedgerError:
             raise LedgerError(
-                f"{error}; whether pass {pass_id} was written is not known. Look for it in "
+                f"{error}; it is not known whether pass {pass_id} was written. Look for it in "
                 "reconciler_passes; running again is safe either way"
             ) from error
 

@@ -69,7 +69,7 @@ def version(transaction: Transaction) -> int:
     found: int = transaction.value("SELECT coalesce(max(version), 0) FROM reconciler_schema")
     if found > VERSION:
         raise LedgerError(
-            f"the schema has version {found}, this program knows {VERSION}; use a newer reconciler"
+            f"the schema has version {found}, but this program knows {VERSION}; use a newer reconciler"
         )
     return found
 
@@ -77,7 +77,9 @@ def version(transaction: Transaction) -> int:
 def check_there(transaction: Transaction, database: Database) -> None:
     """Raises LedgerError where there is no schema to read from, or one that is too new."""
     if version(transaction) == 0:
-        raise LedgerError(f"{database} holds no ledger yet; a first `reconciler run` makes it")
+        raise LedgerError(
+            f"{database} has no ledger yet; `reconciler run` or `reconciler schema apply` creates it"
+        )
 
 
 def check_current(transaction: Transaction, database: Database) -> None:
@@ -86,7 +88,7 @@ def check_current(transaction: Transaction, database: Database) -> None:
     if (found := version(transaction)) < VERSION:
         raise LedgerError(
             f"the schema of {database} has version {found}, and {VERSION} is needed; "
-            "`reconciler schema apply`, or the next pass, brings it there"
+            "`reconciler schema apply`, or the next pass, upgrades it"
         )
 
 

@@ -98,10 +98,7 @@ def _settled(database: Database, question: Question) -> Question:
         transaction.rows(_SQL["wait"])
         now = transaction.value("SELECT clock_timestamp()")
     if question.as_of > now + CLOCK_TOLERANCE:
-        raise UsageError(
-            f"as of {stamp(question.as_of)}: that lies ahead, and what will be written "
-            "until then is not known"
-        )
+        raise UsageError(f"as of {stamp(question.as_of)}: that is in the future")
     return replace(question, as_of=min(question.as_of, now))
 
 
@@ -150,9 +147,9 @@ def _position(transaction: Transaction, database: Database, question: Question) 
             then = f" that was written by {stamp(question.as_of)}"
         elif question.as_of_pass is not None:
             then = f" up to {question.as_of_pass}"
-        raise LedgerError(f"{database} holds no pass{then}: nobody looked, and nothing can be counted")
+        raise LedgerError(f"{database} has no pass{then}, so there is nothing to count")
     if position > last:
-        raise UsageError(f"as of pass {position}: the last one is {last}")
+        raise UsageError(f"as of pass {position}: the last pass is {last}")
     return int(position)
 
 
@@ -160,18 +157,18 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
     schema.check_current(transaction, database)
     period = question.period
     if period.end <= period.start:
-        raise UsageError(f"from {period.start} to {period.end}: expected a later day to end before")
+        raise UsageError(f"from {period.start} to {period.end}: --to must be after --from")
     _check_time_zone(transaction, question.time_zone)
     if question.org is not None and not transaction.rows(_SQL["org"], question.org):
-        raise UsageError(f"the ledger knows no org {quoted(question.org)}")
+        raise UsageError(f"the ledger has no org {quoted(question.org)}")
     if question.tenant is not None and not transaction.rows(_SQL["tenant"], question.tenant):
-        raise UsageError(f"the ledger knows no tenant {quoted(question.tenant)}")
+        raise UsageError(f"the ledger has no tenant {quoted(question.tenant)}")
 
 
 def _check_time_zone(transaction: Transaction, time_zone: str) -> None:
     if not transaction.rows(_SQL["zone"], time_zone):
         raise UsageError(
-            f"the database knows no time zone {quoted(time_zone)}; expected one like Europe/Zurich"
+            f"the database has no time zone {quoted(time_zone)}; expected one like Europe/Zurich"
         )
 
 

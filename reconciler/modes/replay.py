@@ -60,5 +60,5 @@ def replay(
         raise Refused(
             f"never read, and older than the last pass ({when}): "
             f"{', '.join(unread[:MOST_NAMED])}{more}. "
-            "What they show cannot be added behind it; replay all of the archive into an empty ledger"
+            "They cannot be added after it; replay the whole archive into an empty ledger"
         )

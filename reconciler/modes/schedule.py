@@ -81,5 +81,5 @@ def _trigger(seconds: float, jitter: float, cron: str | None) -> BaseTrigger:
     except ValueError as problem:
         raise UsageError(f"--cron: {problem}, as in '*/5 * * * *'") from None
     if schedule.after(datetime.now(UTC)) is None:
-        raise UsageError(f"--cron {cron}: there is no such day within five years")
+        raise UsageError(f"--cron {cron}: it matches no day of the next five years")
     return _CronTrigger(schedule, jitter or None)

@@ -63,7 +63,7 @@ class Connection:
             # It may carry a password, which is nobody's business.
             self.host = _without_password(configuration.host)
             if not re.match(r"\w[\w+.-]*://", self.host):
-                raise Malformed(f"the server {self.host} is no URL")
+                raise Malformed(f"the server {self.host} is not a URL")
             api = kubernetes.client.ApiClient(configuration)
         except (Malformed, kubernetes.config.ConfigException, OSError, ValueError) as error:
             where = "in-cluster" if in_cluster else place(kubeconfig)

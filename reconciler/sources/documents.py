@@ -19,7 +19,7 @@ def as_json(content: bytes) -> bytes:
     except yaml.YAMLError as error:
         raise NotTheList(_told(error)) from None
     except (ValueError, TypeError, RecursionError) as error:
-        raise NotTheList(f"YAML that is no JSON ({error})") from None
+        raise NotTheList(f"YAML that cannot be expressed as JSON ({error})") from None
 
 
 def _from_yaml(content: bytes) -> bytes:

@@ -74,8 +74,8 @@ class FileSource:
             raise SnapshotError(f"cannot read {_named(self.name)}: {error.strerror or error}") from None
         except NotTheList as problem:
             raise SnapshotError(
-                f"{_named(self.name)} is no snapshot: {problem}. Make one with `kubectl get "
-                "piecedtenants -A -o json --show-managed-fields`, and keep it only if that exits 0"
+                f"{_named(self.name)} is not a snapshot: {problem}. Make one with `kubectl get "
+                "piecedtenants -A -o json --show-managed-fields`; keep it only if kubectl exits with 0"
             ) from None
 
 
@@ -94,7 +94,9 @@ def file_sources(
     if not files:
         raise UsageError(f"no snapshot in {_named(paths[0])}: expected *.json or *.yaml, also .gz")
     if observed_at is not None and len(files) > 1:
-        raise UsageError("--observed-at dates one snapshot; several carry their times in their names")
+        raise UsageError(
+            "--observed-at is for a single snapshot; several need their times in their file names"
+        )
     dated = [(observed_at or _instant(file), file) for file in files]
     dated.sort()
     return [FileSource(file, instant, dialect, cluster_uid) for instant, file in dated]

@@ -92,13 +92,13 @@ def _read(file: Path, *, required: bool) -> Mapping[str, Any]:
     except OSError as error:
         raise Malformed(f"{file} cannot be read: {error.strerror}") from None
     except ValueError as problem:
-        raise Malformed(f"{file} is no kubeconfig: {problem}") from None
+        raise Malformed(f"{file} is not a kubeconfig: {problem}") from None
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise Malformed(f"{file} is no kubeconfig")
+        raise Malformed(f"{file} is not a kubeconfig")
     if text(found, "kind") not in ("", "Config"):
-        raise Malformed(f"{file} is no kubeconfig, but a {found['kind']}")
+        raise Malformed(f"{file} is not a kubeconfig, but a {found['kind']}")
     return found
 
 

@@ -59,7 +59,7 @@ def _expires(held: str) -> float:
 def _answer(issuer: str, url: str, context: ssl.SSLContext, **request: Any) -> Mapping[str, Any]:
     try:
         if not url.startswith("https://"):
-            raise ValueError("its token_endpoint is no https:// URL")
+            raise ValueError("its token_endpoint is not an https:// URL")
         asked = urllib.request.Request(url, **request)  # noqa: S310 - https
         with urllib.request.urlopen(asked, timeout=LASTS, context=context) as response:  # noqa: S310
             answer = json.loads(response.read())

@@ -92,8 +92,8 @@ def test_kubectl_and_we_choose_the_same_cluster_and_user(
 
 
 REFUSED = {
-    "no list": ("[]", "no kubeconfig"),
-    "a word": ("hello", "no kubeconfig"),
+    "no list": ("[]", "not a kubeconfig"),
+    "a word": ("hello", "not a kubeconfig"),
     "another kind": ("kind: Pod", "but a Pod"),
     "two of a name": (
         "clusters: [{name: s, cluster: {server: a}}, {name: s, cluster: {server: b}}]",

@@ -311,7 +311,7 @@ def test_as_of_the_instant_in_which_a_pass_was_written_it_counts(ledger: Ledger)
         if (day, before) != (8, MICROSECOND)
     ]
     assert found == [[(8,)], [(8,)], [(9,)], [(9,)], [(12,)]]
-    with pytest.raises(psycopg.errors.NoDataFound, match="holds no pass"):
+    with pytest.raises(psycopg.errors.NoDataFound, match="has no pass"):
         ledger.execute(days, [noon[8] - MICROSECOND])
 
 
@@ -329,7 +329,7 @@ def test_the_current_month_ends_at_the_last_pass(ledger: Ledger) -> None:
 
 def test_without_a_pass_nobody_looked_and_that_is_said(ledger: Ledger) -> None:
     put_in(ledger, rows([("01-01 00:00", "+")], ("01-01 00:00", None), by_portal=True, passes=[]))
-    with pytest.raises(psycopg.errors.NoDataFound, match="nobody looked"):
+    with pytest.raises(psycopg.errors.NoDataFound, match="nothing to count"):
         skill_days(ledger)
 
 
