@@ -1,93 +1,165 @@
-"""Every setting: its name, its default, and what it means. Nothing here imports anything heavy.
+"""Every setting: its name, its default and what it means. Nothing here imports anything heavy.
 
-A setting is a flag (`--page-size`), and a variable in the environment or in `.env`
-(`RECONCILER_PAGE_SIZE`); the flag wins over the environment, the environment over `.env`.
+A setting is a flag (`--page-size`) and a variable in the environment or in `.env`
+(`RECONCILER_PAGE_SIZE`). A flag overrides the environment, and the environment overrides `.env`.
 """
 
 from collections import namedtuple  # typing.NamedTuple takes longer to import than --help to answer
 
 PREFIX = "RECONCILER_"
 
-Option = namedtuple("Option", "name metavar default help")
-"""`default` is the text that one would write in the environment; `metavar` None is a switch."""
+Option = namedtuple("Option", "name group metavar default help")
+"""`group` is its title in --help; `default` is as in the environment; `metavar` None is a switch."""
 
-DATABASE = (
-    Option("database_url", "URL", None, "the ledger: postgresql://user:password@host:5432/database"),
-    Option("embedded", None, "false", "use a private Postgres under --embedded-dir instead"),
-    Option("embedded_dir", "DIR", ".reconciler/postgres", "where the embedded Postgres keeps its data"),
-    Option("database_connect_timeout", "TIME", "10s", "how long to wait for a connection to it"),
-    Option("lock_timeout", "TIME", "60s", "how long to wait while another pass is being written"),
-)
-CLUSTER = (
-    Option("kubeconfig", "FILE", None, "the kubeconfig; without it in-cluster, else ~/.kube/config"),
-    Option("context", "NAME", None, "the kubeconfig's context"),
-    Option("api_group", "GROUP", "pieced.ch", "API group of the tenants"),
-    Option("api_version", "VERSION", None, "its version; without it the one the server prefers"),
-    Option("plural", "NAME", "piecedtenants", "the resource's plural"),
-    Option("kind", "NAME", "PiecedTenant", "the resource's kind"),
-    Option("org_label", "LABEL", "pieced.ch/zitadel-org-id", "the label that names who pays"),
-    Option(
-        "managed_fields",
-        "BOOL",
-        "true",
-        "believe the times in managedFields; false for snapshots of Kubernetes before 1.25",
+
+def _group(title: str, *settings: tuple[str, str | None, str | None, str]) -> tuple[Option, ...]:
+    return tuple(
+        Option(name, title, metavar, default, text) for name, metavar, default, text in settings
+    )
+
+
+DATABASE = _group(
+    "Database",
+    (
+        "database_url",
+        "URL",
+        None,
+        "database of the ledger: postgresql://user:password@host:5432/database",
     ),
-    Option("page_size", "N", "500", "tenants a page of the list"),
-    Option("connect_timeout", "TIME", "5s", "how long to wait for a connection to the API server"),
-    Option("read_timeout", "TIME", "60s", "how long to wait for its next byte"),
-    Option("list_timeout", "TIME", "10m", "how long a whole list may take"),
+    (
+        "embedded",
+        None,
+        "false",
+        "use a private Postgres under --embedded-dir instead, to try things out",
+    ),
+    ("embedded_dir", "DIR", ".reconciler/postgres", "where the embedded Postgres keeps its data"),
+    ("database_connect_timeout", "DURATION", "10s", "how long to wait for a connection to the database"),
+    ("lock_timeout", "DURATION", "60s", "how long to wait while another pass is being written"),
 )
-PASS = (
-    Option(
+CLUSTER = _group(
+    "Cluster",
+    (
+        "kubeconfig",
+        "FILE",
+        None,
+        "kubeconfig file; without it the service account of the pod, else KUBECONFIG or ~/.kube/config",
+    ),
+    ("context", "NAME", None, "context of the kubeconfig; without it the current one"),
+    ("api_group", "GROUP", "pieced.ch", "API group of the tenants"),
+    (
+        "api_version",
+        "VERSION",
+        None,
+        "API version of the tenants; without it the one that the server prefers",
+    ),
+    ("plural", "NAME", "piecedtenants", "plural name of the resource"),
+    ("kind", "NAME", "PiecedTenant", "kind of the resource"),
+    (
+        "org_label",
+        "LABEL",
+        "pieced.ch/zitadel-org-id",
+        "label that names the organisation (org) that pays",
+    ),
+    (
+        "managed_fields",
+        None,
+        "true",
+        "use the times in managedFields; switch it off for snapshots from Kubernetes before 1.25",
+    ),
+    ("page_size", "N", "500", "tenants per page of the list"),
+    ("connect_timeout", "DURATION", "5s", "how long to wait for a connection to the API server"),
+    ("read_timeout", "DURATION", "60s", "how long the API server may take to send more of its answer"),
+    ("list_timeout", "DURATION", "10m", "how long the list of all tenants may take"),
+)
+SNAPSHOT = _group(
+    "Snapshot",
+    (
         "cluster_uid",
         "UID",
         None,
-        "the cluster that snapshot files are of; without it the ledger's",
+        "cluster of the files, as the uid of its namespace kube-system; without it the ledger's",
     ),
-    Option("brake_floor", "N", "5", "weak deletions of a pass that are always let through"),
-    Option("brake_percent", "N", "10", "weak deletions let through, in percent of the live tenants"),
-    Option("quarantine_exit", "N", "4", "exit status of a pass that wrote, with tenants quarantined"),
 )
-CATCH_UP = (
-    Option(
+BRAKE = _group(
+    "Safety",
+    (
+        "brake_floor",
+        "N",
+        "5",
+        "weak deletions in a pass that are always written",
+    ),
+    (
+        "brake_percent",
+        "N",
+        "10",
+        "weak deletions in a pass that are written, in percent of the live tenants",
+    ),
+)
+QUARANTINE = _group(
+    "Safety",
+    (
+        "quarantine_exit",
+        "STATUS",
+        "4",
+        "exit status if the pass was written and tenants are quarantined",
+    ),
+)
+CATCH_UP = _group(
+    "Watch",
+    (
         "catch_up",
         None,
         "false",
-        "first write the changes since the last pass one by one, as far back as the API server tells",
+        "first record each change since the last pass, as far back as the API server keeps them",
     ),
-    Option("catch_up_timeout", "TIME", "5m", "how long a run may take for that"),
+    ("catch_up_timeout", "DURATION", "5m", "how long catching up may take"),
 )
-COVERAGE = (Option("coverage_gap", "TIME", "15m", "how long nobody may look before it counts as a gap"),)
-USAGE = (Option("time_zone", "ZONE", "Europe/Zurich", "whose calendar days are billed"),)
-LOOP = (
-    Option("interval", "TIME", "5m", "time from the start of one pass to the start of the next"),
-    Option("jitter", "TIME", "0s", "each pass begins up to so much later, by chance"),
-    Option(
+SCHEDULE = _group(
+    "Schedule",
+    ("interval", "DURATION", "5m", "time from the start of one pass to the start of the next"),
+    ("jitter", "DURATION", "0s", "delay each pass at random by up to this long"),
+    (
         "cron",
         "SCHEDULE",
         None,
-        "when passes begin instead, in UTC: as a CronJob's schedule, like '*/5 * * * *' or @hourly",
+        "start passes on this schedule instead, in UTC; as a CronJob's, like '*/5 * * * *' or @hourly",
     ),
-    Option("stop_timeout", "TIME", "20s", "told to end, how long to wait for the pass in hand"),
-    Option("watch", None, "false", "a pass for every change as well, at once"),
-    Option("watch_silence", "TIME", "2m", "after so long without a word a watch is replaced"),
-    Option("ready_within", "TIME", "15m", "/readyz: how old the last pass may be"),
-    Option("live_within", "TIME", "20m", "/livez: how long the loop may take to come round"),
+    ("stop_timeout", "DURATION", "20s", "on SIGTERM or Ctrl-C, how long to wait for the running pass"),
 )
-HEALTH = (
-    Option(
-        "health_port",
-        "PORT",
-        None,
-        "where /livez, /readyz and /metrics answer; without it loop takes 8080; 0: nowhere",
+WATCH = _group(
+    "Watch",
+    ("watch", None, "false", "also record every change as it happens"),
+    ("watch_silence", "DURATION", "2m", "reopen a watch that has delivered nothing for this long"),
+)
+HEALTH = _group(
+    "Health",
+    ("ready_within", "DURATION", "15m", "/readyz fails if the last pass is older than this"),
+    ("live_within", "DURATION", "20m", "/livez fails if one round of the loop takes longer than this"),
+    ("health_port", "PORT", "8080", "port of /livez, /readyz and /metrics; 0 for none"),
+)
+COVERAGE = _group(
+    "Period",
+    ("coverage_gap", "DURATION", "15m", "report gaps between passes longer than this"),
+)
+TIME_ZONE = _group(
+    "Time",
+    (
+        "time_zone",
+        "ZONE",
+        "Europe/Zurich",
+        "time zone of the calendar days, of those that are billed as of those given to flags",
     ),
 )
-LOGGING = (
-    Option("log_level", "LEVEL", "info", "debug, info, warning or error"),
-    Option("log_format", "FORMAT", "auto", "text or json; auto: text on a terminal, else json"),
+LOGS = _group(
+    "Logs",
+    ("log_level", "LEVEL", "info", "debug, info, warning or error"),
+    ("log_format", "FORMAT", "auto", "text or json; auto is text on a terminal and json otherwise"),
 )
 
-ALL = (*DATABASE, *CLUSTER, *PASS, *CATCH_UP, *LOOP, *HEALTH, *COVERAGE, *USAGE, *LOGGING)
+ALL = (
+    *(*DATABASE, *CLUSTER, *SNAPSHOT, *BRAKE, *QUARANTINE, *CATCH_UP, *SCHEDULE, *WATCH, *HEALTH),
+    *(*COVERAGE, *TIME_ZONE, *LOGS),
+)
 
 
 def flag(option: Option) -> str:

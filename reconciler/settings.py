@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     watch_silence: Seconds
     ready_within: Seconds
     live_within: Seconds
-    health_port: int | None = Field(ge=0, le=65535)
+    health_port: int = Field(ge=0, le=65535)
     coverage_gap: Seconds
     time_zone: str = Field(min_length=1)
     log_level: str = Field(pattern="^(debug|info|warning|error)$")
@@ -111,11 +111,11 @@ def load(flags: dict[str, Any]) -> Settings:
         raise UsageError("; ".join(_told(problem) for problem in error.errors())) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f".env cannot be read: {error}") from None
-    _check_database(settings)
     return settings
 
 
-def _check_database(settings: Settings) -> None:
+def check_database(settings: Settings) -> None:
+    """Raises UsageError where the settings name no database, or two."""
     if settings.embedded and settings.database_url is not None:
         raise UsageError("--database-url and --embedded exclude each other; unset one of them")
     if settings.embedded and "KUBERNETES_SERVICE_HOST" in os.environ:

@@ -131,8 +131,8 @@ def test_the_settings_are_exactly_those_of_the_program() -> None:
         return "" if text is None else f"`{text}`"
 
     (listed,) = tables(REFERENCE, "Settings")
-    assert [row[:3] for row in listed] == [
-        [quoted(options.flag(one)), quoted(options.variable(one)), quoted(one.default)]
+    assert listed == [
+        [quoted(options.flag(one)), quoted(options.variable(one)), quoted(one.default), one.help]
         for one in options.ALL
     ]
 

@@ -2,21 +2,30 @@
 
 import signal
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from reconciler import options
+from reconciler.commands.parts import Parts
 from reconciler.core.text import escaped
-from reconciler.errors import ExitStatus, ReconcilerError, UnfitTables, UsageError
+from reconciler.errors import ExitStatus, ReconcilerError, UnfitTables
 
 
-def execute(command: str, given: dict[str, Any]) -> int:
-    """Runs a command with what was given on its command line, and returns the exit status."""
-    names = {option.name for option in options.ALL}
-    flags = {name: given.pop(name) for name in list(given) if name in names}
-    # Ended like Ctrl-C: the transaction is rolled back, and an embedded Postgres stopped.
+def execute(words: Sequence[str], given: dict[str, Any]) -> int:
+    """Runs the command of those words with what its command line gave, and returns the exit status.
+
+    `org move` is the function `org_move` of `reconciler.commands.org`.
+    """
+    settings = {option.name for option in options.ALL}
+    flags = {name: given.pop(name) for name in list(given) if name in settings}
+    # Like Ctrl-C: the transaction is rolled back, and an embedded Postgres is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _run(command, given, flags)
+        command = getattr(import_module(f"reconciler.commands.{words[0]}"), "_".join(words))
+        with Parts(flags) as parts:
+            status: int = command(parts, **given)
+            return status
     except ReconcilerError as error:
         if isinstance(error.__cause__, KeyboardInterrupt):
             return _interrupted()
@@ -31,53 +40,3 @@ def execute(command: str, given: dict[str, Any]) -> int:
 def _interrupted() -> int:
     print("reconciler: interrupted; what was not reported is not written", file=sys.stderr)
     return ExitStatus.INTERRUPTED
-
-
-def _run(command: str, given: dict[str, Any], flags: dict[str, Any]) -> int:
-    match command:
-        case "run":
-            from reconciler.commands.run import run
-
-            return run(flags, **given)
-        case "loop":
-            from reconciler.commands.loop import loop
-
-            return loop(flags, **given)
-        case "schema":
-            from reconciler.commands.schema import schema
-
-            return schema(flags, **given)
-        case "history":
-            from reconciler.commands.history import history
-
-            return history(flags, **given)
-        case "coverage":
-            from reconciler.commands.history import coverage
-
-            return coverage(flags, **given)
-        case "verify":
-            from reconciler.commands.verify import verify
-
-            return verify(flags, **given)
-        case "usage":
-            from reconciler.commands.usage import usage
-
-            return usage(flags, **given)
-        case "close":
-            from reconciler.commands.close import close
-
-            return close(flags, **given)
-        case "pricing":
-            from reconciler.commands.pricing import pricing
-
-            return pricing(flags, **given)
-        case "org":
-            if given["action"] == "move":
-                from reconciler.commands.run import run
-
-                del given["action"]
-                return run(flags, move=[given.pop("tenant")], **given)
-            from reconciler.commands.pricing import org
-
-            return org(flags, **given)
-    raise UsageError(f"there is no command {command}")

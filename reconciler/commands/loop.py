@@ -3,47 +3,40 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
-from typing import Any, Final
+from typing import Final
 
-from reconciler.commands.parts import cluster_source, limits, open_database
+from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_pass
 from reconciler.core.tenant import Snapshot
 from reconciler.errors import LedgerError, NotPrinted
 from reconciler.health import Health
 from reconciler.ledger.postgres_ledger import PostgresLedger
-from reconciler.logs import set_up_logging
 from reconciler.modes.catch_up import CaughtUp
 from reconciler.modes.follower import Follower
 from reconciler.modes.loop import Loop
 from reconciler.modes.schedule import run_until_told
 from reconciler.output.plan_json import summary
-from reconciler.output.plan_text import Progress
 from reconciler.passes import Pass, run_pass, run_watched
-from reconciler.settings import load
 
-HEALTH_PORT: Final = 8080
 LEADER: Final = "reconciler leader of "
 
 log = logging.getLogger(__name__)
 
 
-def loop(flags: dict[str, Any], *, output: str) -> int:
+def loop(parts: Parts, *, output: str) -> int:
     """Runs until SIGTERM or Ctrl-C. Raises ReconcilerError only before the first pass."""
-    settings = load(flags)
-    set_up_logging(settings.log_level, settings.log_format)
+    settings = parts.settings
     health = Health(
         ready_within=settings.ready_within, live_within=settings.live_within, watches=settings.watch
     )
-    progress = Progress()
 
     def progressed(text: str) -> None:
         health.turned()
-        progress(text)
+        parts.progress(text)
 
-    cluster, allowed = cluster_source(settings, progressed), limits(settings)
-    port = HEALTH_PORT if settings.health_port is None else settings.health_port
+    cluster, allowed = parts.cluster(progressed), parts.limits()
     with ExitStack() as stack:
-        database = stack.enter_context(open_database(settings))
+        database = parts.database
         seat = stack.enter_context(closing(database.beside()))
         ledger = PostgresLedger(database)
         timed_ledger = health.ledger(ledger)
@@ -96,8 +89,8 @@ def loop(flags: dict[str, Any], *, output: str) -> int:
         )
         with suppress(LedgerError):  # the first pass will say what is wrong
             health.stood_by(ledger.age())
-        if port:
-            stack.enter_context(health.served(port))
+        if settings.health_port:
+            stack.enter_context(health.served(settings.health_port))
         run_until_told(
             passes,
             seconds=settings.interval,

@@ -1,75 +1,113 @@
-"""Makes the parts that several commands need out of the settings."""
+"""What a command is made of: each part is made from the settings, once, when it is first asked for."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from reconciler.core.guard import Limits
 from reconciler.core.reading import Dialect
-from reconciler.embedded import EmbeddedPostgres
 from reconciler.ledger.postgres import Database
-from reconciler.settings import Settings
-from reconciler.sources.cluster import ClusterSource
-from reconciler.sources.cluster_settings import ClusterSettings
+from reconciler.logs import set_up_logging
+from reconciler.output.plan_text import Progress
+from reconciler.settings import Settings, check_database, load
+
+if TYPE_CHECKING:  # imported by the commands that need them
+    from reconciler.sources.cluster import ClusterSource
+    from reconciler.sources.files import FileSource
 
 
-@contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """The database of the settings; an embedded one runs until the end of the block."""
-    if settings.embedded:
-        with EmbeddedPostgres(settings.embedded_dir).running() as url:
-            yield from _database(settings, url)
-    elif settings.database_url is not None:
-        yield from _database(settings, settings.database_url.get_secret_value())
+class Parts:
+    """The parts of one command. Raises UsageError where a setting is wrong."""
 
+    def __init__(self, flags: dict[str, Any]) -> None:
+        """`flags` are the settings that were given on the command line."""
+        self._flags = flags
+        self._opened = ExitStack()
+        self.now: Final = datetime.now(UTC)
+        self.progress: Final = Progress()
 
-def _database(settings: Settings, url: str) -> Iterator[Database]:
-    database = Database(
-        url,
-        connect_timeout=settings.database_connect_timeout,
-        lock_timeout=settings.lock_timeout,
-    )
-    try:
-        yield database
-    finally:
-        database.close()
+    def __enter__(self) -> Self:
+        return self
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.__exit__(kind, error, trace)
 
-def dialect(settings: Settings) -> Dialect:
-    """How the tenants are called."""
-    return Dialect(
-        group=settings.api_group,
-        kind=settings.kind,
-        org_label=settings.org_label,
-        managed_fields=settings.managed_fields,
-    )
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in effect. The logs are set up by them."""
+        settings = load(self._flags)
+        set_up_logging(settings.log_level, settings.log_format)
+        return settings
 
+    @cached_property
+    def database(self) -> Database:
+        """The ledger's database; an embedded one runs until the end of the command."""
+        settings = self.settings
+        check_database(settings)
+        if settings.embedded:
+            from reconciler.embedded import EmbeddedPostgres
 
-def cluster_source(settings: Settings, progress: Callable[[str], object]) -> ClusterSource:
-    """The cluster of the settings."""
-    return ClusterSource(
-        ClusterSettings(
-            dialect=dialect(settings),
-            plural=settings.plural,
-            version=settings.api_version,
-            kubeconfig=settings.kubeconfig,
-            context=settings.context,
-            page_size=settings.page_size,
-            connect_timeout=settings.connect_timeout,
-            read_timeout=settings.read_timeout,
-            list_timeout=settings.list_timeout,
-            watch_silence=settings.watch_silence,
-        ),
-        progress=lambda count: progress(f"listing tenants: {count}" if count else ""),
-    )
+            url = self._opened.enter_context(EmbeddedPostgres(settings.embedded_dir).running())
+        else:
+            assert settings.database_url is not None  # noqa: S101 - it was checked
+            url = settings.database_url.get_secret_value()
+        database = Database(
+            url,
+            connect_timeout=settings.database_connect_timeout,
+            lock_timeout=settings.lock_timeout,
+        )
+        return self._opened.enter_context(closing(database))
 
+    @cached_property
+    def dialect(self) -> Dialect:
+        """What the tenants are called."""
+        settings = self.settings
+        return Dialect(
+            group=settings.api_group,
+            kind=settings.kind,
+            org_label=settings.org_label,
+            managed_fields=settings.managed_fields,
+        )
 
-def limits(
-    settings: Settings, *, allow_deletions: int | None = None, adopt_cluster: bool = False
-) -> Limits:
-    """What a pass may do without being asked again."""
-    return Limits(
-        brake_floor=settings.brake_floor,
-        brake_percent=settings.brake_percent,
-        allow_deletions=allow_deletions,
-        adopt_cluster=adopt_cluster,
-    )
+    def cluster(self, progress: Callable[[str], object] | None = None) -> "ClusterSource":
+        """The cluster; `progress` is told how far its list is."""
+        from reconciler.sources.cluster import ClusterSource
+        from reconciler.sources.cluster_settings import ClusterSettings
+
+        settings, tell = self.settings, progress or self.progress
+        return ClusterSource(
+            ClusterSettings(
+                dialect=self.dialect,
+                plural=settings.plural,
+                version=settings.api_version,
+                kubeconfig=settings.kubeconfig,
+                context=settings.context,
+                page_size=settings.page_size,
+                connect_timeout=settings.connect_timeout,
+                read_timeout=settings.read_timeout,
+                list_timeout=settings.list_timeout,
+                watch_silence=settings.watch_silence,
+            ),
+            progress=lambda count: tell(f"listing tenants: {count}" if count else ""),
+        )
+
+    def files(self, paths: Sequence[str], observed_at: datetime | None) -> Sequence["FileSource"]:
+        """The snapshots in those files, oldest first; `observed_at` dates a single one."""
+        from reconciler.sources.files import file_sources
+
+        cluster_uid = self.settings.cluster_uid
+        return file_sources(paths, observed_at, self.dialect, cluster_uid)
+
+    def limits(self, *, allow_deletions: int | None = None, adopt_cluster: bool = False) -> Limits:
+        """What a pass may write without being asked again."""
+        return Limits(
+            brake_floor=self.settings.brake_floor,
+            brake_percent=self.settings.brake_percent,
+            allow_deletions=allow_deletions,
+            adopt_cluster=adopt_cluster,
+        )

@@ -1,117 +1,77 @@
-"""`reconciler pricing` and `reconciler org`: prices, and how each organisation is billed."""
+"""`reconciler pricing`: the prices of the platform and of the skills."""
 
-import getpass
 import logging
-import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
 
-from reconciler.commands.parts import open_database
-from reconciler.commands.printing import print_bytes, print_lines
-from reconciler.commands.values import given_day, given_day_or_time
+from reconciler.commands.parts import Parts
+from reconciler.commands.printing import print_either
+from reconciler.commands.values import decided_by, given_day_of
+from reconciler.core.prices import Decision
 from reconciler.core.text import quoted
 from reconciler.errors import UsageError
-from reconciler.ledger import decisions, price_list
-from reconciler.logs import set_up_logging
+from reconciler.ledger import price_list
 from reconciler.output.decisions import (
     decision_json,
     decision_text,
-    posture_json,
-    posture_text,
-    postures_json,
-    postures_text,
     price_history_json,
     price_history_text,
     prices_json,
     prices_text,
 )
-from reconciler.settings import load
 
 log = logging.getLogger(__name__)
 
 
-def pricing(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int:
-    """Shows prices, or changes some. Raises ReconcilerError."""
-    settings = load(flags)
-    set_up_logging(settings.log_level, settings.log_format)
-    by = given.pop("by", "").strip() or os_user()
-    with open_database(settings) as database:
-        if action == "show":
-            at = given.get("at")
-            now = datetime.now(UTC)
-            found = price_list.prices(
-                database, None if at is None else given_day_or_time("--at", at, now)
-            )
-            _print(output, prices_json(found), prices_text(found))
-            return 0
-        if action == "history":
-            changes = price_list.history(database, given.get("subject"))
-            _print(output, price_history_json(changes), price_history_text(changes))
-            return 0
-        start = given.pop("valid_from", None)
-        valid_from = None if start is None else given_day("--from", start)
-        if action == "set":
-            if not given:
-                raise UsageError(
-                    "nothing to set: name a price; `reconciler pricing set --help` has them"
-                )
-            decision = price_list.set_prices(database, given, by, valid_from)
-        elif given["skill_action"] == "set":
-            decision = price_list.set_skill_price(
-                database, given["skill"], given["price"], by, valid_from
-            )
-            if not price_list.is_skill_known(database, given["skill"]):
-                log.warning("no tenant ever had the skill %s; check its name", quoted(given["skill"]))
-        else:
-            decision = price_list.remove_skill_price(database, given["skill"], by, valid_from)
-    _print(output, decision_json(decision), decision_text(decision))
-    return 0
+def pricing_show(parts: Parts, *, output: str, at: str | None = None) -> int:
+    """Prints all prices of a day. Raises UsageError."""
+    found = price_list.prices(parts.database, given_day_of(parts, "--at", at))
+    return print_either(output, prices_json(found), prices_text(found))
 
 
-def org(flags: dict[str, Any], *, action: str, output: str, **given: Any) -> int:
-    """Shows how organisations are billed, or changes it. Raises ReconcilerError."""
-    settings = load(flags)
-    set_up_logging(settings.log_level, settings.log_format)
-    by = given.pop("by", "").strip() or os_user()
-    with open_database(settings) as database:
-        if action == "list":
-            found = decisions.postures(database)
-            _print(output, postures_json(found), postures_text(found))
-            return 0
-        name = given.pop("org")
-        if action == "show":
-            create = bool(given.get("create"))
-            posture, decision = decisions.posture(database, name, by, create=create)
-            _print(output, posture_json(posture, decision), posture_text(posture, decision))
-            return 0
-        if not given:
-            raise UsageError("nothing to set: name what; `reconciler org set --help` has it")
-        wanted = {column: _setting(column, text) for column, text in given.items()}
-        is_known = decisions.is_org_known(database, name)
-        decision = decisions.set_posture(database, name, wanted, by)
-        if not is_known:
-            log.warning("org %s has no tenant and never had one; check the id", quoted(name))
-    _print(output, decision_json(decision), decision_text(decision))
-    return 0
+def pricing_history(parts: Parts, *, output: str, subject: str | None = None) -> int:
+    """Prints every value that the prices were set to."""
+    changes = price_list.history(parts.database, subject)
+    return print_either(output, price_history_json(changes), price_history_text(changes))
 
 
-def _setting(column: str, text: str) -> bool | str | None:
-    if column == "stripe_customer_id":
-        return text or None
-    return text == "true"
+def pricing_set(
+    parts: Parts,
+    *,
+    output: str,
+    by: str | None = None,
+    valid_from: str | None = None,
+    **prices: str,
+) -> int:
+    """Changes prices of the platform. Raises UsageError."""
+    if not prices:
+        raise UsageError("nothing to set: name a price; `reconciler pricing set --help` lists them")
+    start = given_day_of(parts, "--from", valid_from)
+    return _print(price_list.set_prices(parts.database, prices, decided_by(by), start), output)
 
 
-def os_user() -> str:
-    """Who goes on record where nobody is named."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+def pricing_skill_set(
+    parts: Parts,
+    *,
+    skill: str,
+    price: str,
+    output: str,
+    by: str | None = None,
+    valid_from: str | None = None,
+) -> int:
+    """Sets the price of a skill. Raises UsageError."""
+    start = given_day_of(parts, "--from", valid_from)
+    decision = price_list.set_skill_price(parts.database, skill, price, decided_by(by), start)
+    if not price_list.is_skill_known(parts.database, skill):
+        log.warning("no tenant ever had the skill %s; check its name", quoted(skill))
+    return _print(decision, output)
 
 
-def _print(output: str, as_json: bytes, as_text: Iterator[str]) -> None:
-    if output == "json":
-        print_bytes([as_json, b"\n"])
-    else:
-        print_lines(as_text)
+def pricing_skill_remove(
+    parts: Parts, *, skill: str, output: str, by: str | None = None, valid_from: str | None = None
+) -> int:
+    """Removes the price of a skill. Raises UsageError."""
+    start = given_day_of(parts, "--from", valid_from)
+    return _print(price_list.remove_skill_price(parts.database, skill, decided_by(by), start), output)
+
+
+def _print(decision: Decision | None, output: str) -> int:
+    return print_either(output, decision_json(decision), decision_text(decision))

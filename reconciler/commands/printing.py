@@ -21,6 +21,15 @@ def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
         print_lines(text_report(done.plan, dry_run=dry_run, colour=wants_colour(sys.stdout)))
 
 
+def print_either(output: str, as_json: bytes, as_text: Iterable[str]) -> int:
+    """A result as one JSON object or as lines of text; the exit status of a command that is done."""
+    if output == "json":
+        print_bytes([as_json, b"\n"])
+    else:
+        print_lines(as_text)
+    return ExitStatus.DONE
+
+
 def print_lines(lines: Iterable[str]) -> None:
     """Text, in UTF-8 whatever the locale says. Raises NotPrinted."""
     print_bytes(f"{line}\n".encode(errors="backslashreplace") for line in lines)

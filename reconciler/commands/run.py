@@ -3,31 +3,26 @@
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from datetime import UTC, datetime
-from typing import Any
 
-from reconciler.commands.parts import cluster_source, dialect, limits, open_database
+from reconciler.commands.parts import Parts
 from reconciler.commands.printing import exit_status, print_pass
 from reconciler.commands.values import given_time
 from reconciler.core.cases import Overrides
 from reconciler.core.tenant import Snapshot
 from reconciler.errors import ExitStatus, NotPrinted, Unfinished, UsageError, lowest
 from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
-from reconciler.logs import set_up_logging
 from reconciler.modes.catch_up import Alone, CaughtUp, within
 from reconciler.modes.follower import Follower
 from reconciler.modes.replay import replay
-from reconciler.output.plan_text import Progress
 from reconciler.passes import Pass, Source, run_pass, run_watched
-from reconciler.settings import Settings, load
 from reconciler.sources.cluster import ClusterSource
-from reconciler.sources.files import FileSource, file_sources
+from reconciler.sources.files import FileSource
 
 log = logging.getLogger(__name__)
 
 
 def run(
-    flags: dict[str, Any],
+    parts: Parts,
     *,
     output: str,
     dry_run: bool = False,
@@ -41,17 +36,18 @@ def run(
     move: Sequence[str] = (),
 ) -> int:
     """Makes the passes and prints each. Raises ReconcilerError."""
-    settings = load(flags)
-    set_up_logging(settings.log_level, settings.log_format)
-    progress = Progress()
     if detailed_exitcode and not dry_run:
-        raise UsageError("--detailed-exitcode tells what a --dry-run found; give both")
-    sources = _sources(settings, snapshot, observed_at, progress)
+        raise UsageError("--detailed-exitcode is about the plan of a dry run; give --dry-run as well")
+    progress = parts.progress
+    database = parts.database
+    sources = _sources(parts, snapshot, observed_at)
     if len(sources) > 1 and (reopen or move):
         decision = "--reopen" if reopen else "org move"
         raise UsageError(f"{decision} decides about one snapshot, not about several")
-    allowed = limits(settings, allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
+    allowed = parts.limits(allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
     overrides = Overrides(rebind=rebind, reopen=frozenset(reopen), move=frozenset(move))
+    ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
+    ledger.prepare()
     statuses: list[int] = []
     planned = False
     unprinted: NotPrinted | None = None
@@ -64,38 +60,34 @@ def run(
                 print_pass(done, output, dry_run=dry_run)
             except NotPrinted as problem:
                 unprinted = problem
-        statuses.append(exit_status(done, settings.quarantine_exit))
+        statuses.append(exit_status(done, parts.settings.quarantine_exit))
         planned = planned or any(change.rows for change in done.plan.changes)
 
-    with open_database(settings) as database:
-        ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
-        ledger.prepare()
+    def one_pass(source: Source) -> Pass:
+        if len(sources) > 1:
+            progress(f"snapshot {sources.index(source) + 1} of {len(sources)}")
+            # The archive is still there: what a power cut takes is replayed.
+            ledger.waits_for_disk = source is sources[-1]
+        return run_pass(source, ledger, allowed, overrides)
 
-        def one_pass(source: Source) -> Pass:
-            if len(sources) > 1:
-                progress(f"snapshot {sources.index(source) + 1} of {len(sources)}")
-                # The archive is still there: what a power cut takes is replayed.
-                ledger.waits_for_disk = source is sources[-1]
-            return run_pass(source, ledger, allowed, overrides)
-
-        def written(changes: Sequence[Snapshot]) -> None:
-            # What an operator allowed or decided is for the list, which shows all of it.
-            for done in run_watched(changes, ledger, limits(settings)):
-                if done.plan.changes:
-                    report(done)
-
-        if isinstance(sources[0], FileSource):
-            for done in _replayed(sources, ledger, one_pass):
+    def written(changes: Sequence[Snapshot]) -> None:
+        # What an operator allowed or decided is for the list, which shows all of it.
+        for done in run_watched(changes, ledger, parts.limits()):
+            if done.plan.changes:
                 report(done)
-        elif settings.catch_up:
-            with closing(Follower(sources[0], written)) as follower:
-                turn = within(settings.catch_up_timeout)
-                try:
-                    report(one_pass(CaughtUp(sources[0], follower, ledger.position, turn)))
-                except Unfinished as problem:
-                    log.warning("%s", problem)
-        else:
-            report(one_pass(Alone(sources[0], ledger.position)))
+
+    if isinstance(sources[0], FileSource):
+        for done in _replayed(sources, ledger, one_pass):
+            report(done)
+    elif parts.settings.catch_up:
+        with closing(Follower(sources[0], written)) as follower:
+            turn = within(parts.settings.catch_up_timeout)
+            try:
+                report(one_pass(CaughtUp(sources[0], follower, ledger.position, turn)))
+            except Unfinished as problem:
+                log.warning("%s", problem)
+    else:
+        report(one_pass(Alone(sources[0], ledger.position)))
     if unprinted is not None:
         raise unprinted
     status = lowest(statuses)
@@ -103,18 +95,13 @@ def run(
 
 
 def _sources(
-    settings: Settings, snapshot: Sequence[str], observed_at: str | None, progress: Progress
+    parts: Parts, snapshot: Sequence[str], observed_at: str | None
 ) -> Sequence[ClusterSource] | Sequence[FileSource]:
-    if not snapshot:
-        if observed_at is not None:
-            raise UsageError("--observed-at dates a --snapshot; a cluster is looked at now")
-        return [cluster_source(settings, progress)]
-    return file_sources(
-        snapshot,
-        given_time("--observed-at", observed_at, datetime.now(UTC)),
-        dialect(settings),
-        settings.cluster_uid,
-    )
+    if snapshot:
+        return parts.files(snapshot, given_time(parts, "--observed-at", observed_at))
+    if observed_at is not None:
+        raise UsageError("--observed-at dates a --snapshot; a cluster is listed now")
+    return [parts.cluster()]
 
 
 def _replayed(

@@ -1,49 +1,44 @@
-"""`reconciler schema`: makes the tables, prints the SQL that does, or removes them."""
+"""`reconciler schema`: creates the tables, prints the SQL that does, or drops them."""
 
 import sys
-from typing import Any
 
-from reconciler.commands.parts import open_database
+from reconciler import SCHEMA_VERSION
+from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_lines
 from reconciler.core.installation import LEDGER
-from reconciler.errors import UsageError
+from reconciler.errors import ExitStatus, UsageError
 from reconciler.ledger import schema as ledger_schema
-from reconciler.logs import set_up_logging
-from reconciler.settings import load
 
 
-def schema(
-    flags: dict[str, Any],
-    *,
-    action: str,
-    yes: bool = False,
-    tables: str | None = None,
-    **roles: str,
-) -> int:
-    """Raises ReconcilerError."""
-    if action == "print":
-        print_lines([ledger_schema.statements(with_invoices=tables != LEDGER).rstrip()])
-        return 0
-    settings = load(flags)
-    set_up_logging(settings.log_level, settings.log_format)
-    with open_database(settings) as database:
-        if action == "apply":
-            grants = {grant.removeprefix("grant_"): role for grant, role in roles.items()}
-            applied = ledger_schema.apply(database, always=True, tables=tables, grants=grants)
-            done = [*applied.says, f"{database}: the schema has version {ledger_schema.VERSION}"]
-            done += [f"{database}: {role} has the rights of a {kind}" for kind, role in grants.items()]
-        else:
-            if not yes:
-                _ask(str(database))
-            ledger_schema.drop(database)
-            done = [f"{database}: the tables are removed"]
+def schema_apply(parts: Parts, *, tables: str | None = None, **roles: str) -> int:
+    """Creates the tables or upgrades them, and grants rights to roles. Raises ReconcilerError."""
+    database = parts.database
+    grants = {grant.removeprefix("grant_"): role for grant, role in roles.items()}
+    applied = ledger_schema.apply(database, always=True, tables=tables, grants=grants)
+    done = [*applied.says, f"{database}: the schema has version {SCHEMA_VERSION}"]
+    done += [f"{database}: {role} has the rights of a {kind}" for kind, role in grants.items()]
     print_lines(done)
-    return 0
+    return ExitStatus.DONE
+
+
+def schema_print(_: Parts, *, tables: str | None = None) -> int:
+    """Prints the SQL. It needs no database."""
+    print_lines([ledger_schema.statements(with_invoices=tables != LEDGER).rstrip()])
+    return ExitStatus.DONE
+
+
+def schema_drop(parts: Parts, *, yes: bool = False) -> int:
+    """Drops the tables. Raises ReconcilerError."""
+    if not yes:
+        _ask(str(parts.database))
+    ledger_schema.drop(parts.database)
+    print_lines([f"{parts.database}: the tables are dropped"])
+    return ExitStatus.DONE
 
 
 def _ask(database: str) -> None:
     if not sys.stdin.isatty():
         raise UsageError("schema drop removes the whole ledger; where nobody can be asked, give --yes")
-    answer = input(f"Remove the billing tables and every row in them from {database}? Type 'drop': ")
+    answer = input(f"Drop the billing tables and every row in them from {database}? Type 'drop': ")
     if answer.strip() != "drop":
-        raise UsageError("nothing was removed")
+        raise UsageError("nothing was dropped")

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
-from reconciler.commands.parts import cluster_source, dialect, limits, open_database
+from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.commands.values import given_time
 from reconciler.core.guard import Limits, guard
@@ -20,14 +19,11 @@ from reconciler.core.verify import Checked, Finding, compare_creation, compare_s
 from reconciler.errors import ExitStatus, OutdatedSnapshot, Refused, SnapshotError, UsageError
 from reconciler.ledger import checks, schema, state_reader
 from reconciler.ledger.postgres import Transaction
-from reconciler.logs import set_up_logging
 from reconciler.modes.catch_up import Alone
 from reconciler.output.findings import Verdict, json_findings, text_findings
-from reconciler.output.plan_text import Progress
 from reconciler.passes import gathered
-from reconciler.settings import Settings, load
 from reconciler.sources.cluster import ClusterSource
-from reconciler.sources.files import FileSource, file_sources
+from reconciler.sources.files import FileSource
 
 NOTHING_CHECKED: Final = Checked(lifecycles=0, skill_events=0, suspension_events=0, passes=0)
 
@@ -35,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def verify(
-    flags: dict[str, Any],
+    parts: Parts,
     *,
     output: str,
     snapshot: str | None = None,
@@ -44,40 +40,34 @@ def verify(
     deep: bool = False,
 ) -> int:
     """Prints what does not hold, and what the next pass would write. Raises ReconcilerError."""
-    settings = load(flags)
-    set_up_logging(settings.log_level, settings.log_format)
-    progress = Progress()
-    source = _source(settings, snapshot, observed_at, progress, ledger_only=ledger_only)
-    with open_database(settings) as database:
+    database = parts.database
+    source = _source(parts, snapshot, observed_at, ledger_only=ledger_only)
 
-        def compare(snapshot: Snapshot | None) -> int:
-            with database.transaction(read_only=True) as transaction:
-                missing = schema.missing(transaction)
-                if any(gap.is_read for gap in missing):
-                    progress("")
-                    return _tell(
-                        _of_schema(missing),
-                        Verdict(checked=NOTHING_CHECKED, planned=None, digests=None),
-                        output,
-                    )
-                schema.check_current(transaction, database)
-                compared = _Compared(transaction, snapshot, limits(settings))
-                progress("")
-                return _print(compared, missing, output, deep=deep)
+    def compare(snapshot: Snapshot | None) -> int:
+        with database.transaction(read_only=True) as transaction:
+            missing = schema.missing(transaction)
+            if any(gap.is_read for gap in missing):
+                parts.progress("")
+                verdict = Verdict(checked=NOTHING_CHECKED, planned=None, digests=None)
+                return _tell(_of_schema(missing), verdict, output)
+            schema.check_current(transaction, database)
+            compared = _Compared(transaction, snapshot, parts.limits())
+            parts.progress("")
+            return _print(compared, missing, output, deep=deep)
 
-        def last_position() -> Position:
-            with database.transaction(read_only=True) as transaction:
-                schema.check_current(transaction, database)
-                return position(state_reader.last_pass(transaction))
+    def last_position() -> Position:
+        with database.transaction(read_only=True) as transaction:
+            schema.check_current(transaction, database)
+            return position(state_reader.last_pass(transaction))
 
-        try:
-            if source is None:
-                return compare(None)
-            if isinstance(source, ClusterSource):
-                return gathered(Alone(source, last_position), compare)
-            return gathered(source, compare)
-        except (OutdatedSnapshot, Refused) as error:
-            raise SnapshotError(f"the ledger cannot be compared: {error}") from error
+    try:
+        if source is None:
+            return compare(None)
+        if isinstance(source, ClusterSource):
+            return gathered(Alone(source, last_position), compare)
+        return gathered(source, compare)
+    except (OutdatedSnapshot, Refused) as error:
+        raise SnapshotError(f"the ledger cannot be compared: {error}") from error
 
 
 def _print(compared: "_Compared", missing: Sequence[Gap], output: str, *, deep: bool) -> int:
@@ -143,23 +133,21 @@ class _Compared:
 
 
 def _source(
-    settings: Settings,
+    parts: Parts,
     snapshot: str | None,
     observed_at: str | None,
-    progress: Progress,
     *,
     ledger_only: bool,
 ) -> ClusterSource | FileSource | None:
     if ledger_only and snapshot is not None:
-        raise UsageError("--ledger-only looks at no cluster and at no --snapshot; give one of them")
+        raise UsageError("--ledger-only compares with no cluster and no --snapshot; give one of them")
     if observed_at is not None and snapshot is None:
-        raise UsageError("--observed-at dates a --snapshot; a cluster is looked at now")
+        raise UsageError("--observed-at dates a --snapshot; a cluster is listed now")
     if ledger_only:
         return None
     if snapshot is None:
-        return cluster_source(settings, progress)
-    taken = given_time("--observed-at", observed_at, datetime.now(UTC))
-    sources = file_sources([snapshot], taken, dialect(settings), settings.cluster_uid)
+        return parts.cluster()
+    sources = parts.files([snapshot], given_time(parts, "--observed-at", observed_at))
     if len(sources) != 1:
-        raise UsageError(f"--snapshot {snapshot}: verify compares with one snapshot, not with several")
+        raise UsageError(f"--snapshot {snapshot}: verify compares with one file, not with several")
     return sources[0]

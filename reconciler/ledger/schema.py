@@ -8,6 +8,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from reconciler import SCHEMA_VERSION
 from reconciler.core.catalog import Made, made_by
 from reconciler.core.installation import Gap, Installation, gaps, hidden, install
 from reconciler.errors import LedgerError, UnfitTables
@@ -23,7 +24,7 @@ _OF_INVOICES: Final = "-invoices"
 """In the name of a file: what it makes is left out where the invoice tables are the portal's."""
 _SQL: Final = load("schema")
 
-VERSION: Final = 3
+VERSION: Final = SCHEMA_VERSION
 """The version that this program works with; `schema/99-version.sql` writes it."""
 
 

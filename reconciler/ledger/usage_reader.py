@@ -7,7 +7,6 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from reconciler.core.history import Span
 from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
 from reconciler.core.usage import (
@@ -24,6 +23,7 @@ from reconciler.core.usage import (
 )
 from reconciler.errors import LedgerError, UsageError
 from reconciler.ledger import schema
+from reconciler.ledger.calendar import check_time_zone, date_at
 from reconciler.ledger.postgres import Database, Transaction
 from reconciler.ledger.queries import load
 
@@ -58,13 +58,6 @@ def usage(database: Database, question: Question) -> Usage:
     question = _settled(database, question)
     with database.transaction(read_only=True) as transaction:
         return usage_in(transaction, database, question)
-
-
-def day(transaction: Transaction, date: date, time_zone: str) -> Span:
-    """A calendar day, of 23, 24 or 25 hours. Raises UsageError for a zone that nobody knows."""
-    _check_time_zone(transaction, time_zone)
-    following = date + timedelta(days=1)
-    return Span(*transaction.rows(_SQL["day"], date, time_zone, following, time_zone)[0])
 
 
 def corrections(database: Database, question: Question) -> Corrections:
@@ -107,7 +100,7 @@ def usage_in(transaction: Transaction, database: Database, question: Question) -
     _check(transaction, database, question)
     period, as_of, prices_of = question.period, question.as_of, question.prices_of
     if isinstance(prices_of, datetime):
-        prices_of = transaction.value(_SQL["day_of"], prices_of, question.time_zone)
+        prices_of = date_at(transaction, prices_of, question.time_zone)
     position = _position(transaction, database, question)
     ((last_pass, until),) = transaction.rows(_SQL["last_look"], position)
     rows = transaction.rows(
@@ -158,18 +151,11 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
     period = question.period
     if period.end <= period.start:
         raise UsageError(f"from {period.start} to {period.end}: --to must be after --from")
-    _check_time_zone(transaction, question.time_zone)
+    check_time_zone(transaction, question.time_zone)
     if question.org is not None and not transaction.rows(_SQL["org"], question.org):
         raise UsageError(f"the ledger has no org {quoted(question.org)}")
     if question.tenant is not None and not transaction.rows(_SQL["tenant"], question.tenant):
         raise UsageError(f"the ledger has no tenant {quoted(question.tenant)}")
-
-
-def _check_time_zone(transaction: Transaction, time_zone: str) -> None:
-    if not transaction.rows(_SQL["zone"], time_zone):
-        raise UsageError(
-            f"the database has no time zone {quoted(time_zone)}; expected one like Europe/Zurich"
-        )
 
 
 def _doubt(row: Sequence[Any]) -> Doubt:

@@ -350,10 +350,3 @@ def test_a_cluster_that_the_kubeconfig_does_not_know(
 
 def test_no_cluster_at_all(command: Command) -> None:
     failed(command("run"), 2, "--kubeconfig")
-
-
-@pytest.mark.parametrize("arguments", [(), ("run", "--frobnicate"), ("schema",), ("frobnicate",)])
-def test_a_wrong_command_line_is_told_with_its_usage(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    done = Command(tmp_path)(*arguments)
-    assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("usage: reconciler")

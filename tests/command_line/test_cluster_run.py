@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
-from reconciler.commands.parts import cluster_source, open_database
+from reconciler.commands.parts import Parts
 from reconciler.core.guard import Limits
 from reconciler.core.rfc3339 import instant
 from reconciler.ledger.postgres_ledger import PostgresLedger
-from reconciler.output.plan_text import Progress
 from reconciler.passes import run_pass
-from reconciler.settings import load
 from reconciler.sources.cluster import MOST_RESTARTS
 from tests.apiserver import FAULTS, ApiServer, Json, Tenants
 from tests.command_line.snapshots import COUNTS, content, row_counts
@@ -64,9 +62,8 @@ def run(command: Command, kubeconfig: Path) -> Run:
 
 def catch_up(kubeconfig: Path, ledger_url: str) -> dict[str, list[str]]:
     """A pass without a process, for what a test only starts from; and what is in the ledger then."""
-    settings = load({"kubeconfig": str(kubeconfig), "database_url": ledger_url})
-    with open_database(settings) as database:
-        run_pass(cluster_source(settings, Progress()), PostgresLedger(database), Limits())
+    with Parts({"kubeconfig": str(kubeconfig), "database_url": ledger_url}) as parts:
+        run_pass(parts.cluster(), PostgresLedger(parts.database), Limits())
     return content(ledger_url)
 
 

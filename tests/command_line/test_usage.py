@@ -300,7 +300,7 @@ def test_what_a_month_would_have_cost_at_the_prices_of_a_day(
         ("--month 2026-12 --org nobody", 2, "no org"),
         ("--month 2026-12 --tenant nobody", 2, "no tenant"),
         ("--month 2026-12 --corrections", 2, "--as-of"),
-        ("--month 2026-12 --as-of yesterday", 2, "RFC 3339"),
+        ("--month 2026-12 --as-of yesterday", 2, "a day like"),
         ("--month 2026-12 --as-of 2999-01-01T00:00:00Z", 2, "in the future"),
         ("--month 2026-12 --as-of 2000-01-01T00:00:00Z", 1, "no pass"),
         ("--month 2026-12 --as-of-pass 0", 1, "no pass up to 0"),

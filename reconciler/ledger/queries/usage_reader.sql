@@ -30,18 +30,6 @@ SELECT reconciler_position_at(%s)
 -- Waits for what is being written: it has its time already, and cannot be seen yet.
 SELECT reconciler_await_writer()
 
--- day --
--- The first instants of a day and of the next.
-SELECT billing_midnight(%s, %s), billing_midnight(%s, %s)
-
--- day_of --
--- The day of an instant in a time zone.
-SELECT (%s::timestamptz AT TIME ZONE %s)::date
-
--- zone --
--- A row where the database knows the time zone.
-SELECT FROM pg_timezone_names WHERE name = %s
-
 -- org --
 -- A row where the ledger knows the org: whether it has had a tenant.
 SELECT EXISTS (SELECT FROM tenant_billing_lifecycle l WHERE l.zitadel_org_id = org.id)

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from reconciler.core.history import answer
+from reconciler.ledger.calendar import day
 from reconciler.ledger.history_reader import history
-from reconciler.ledger.usage_reader import day
 from tests.conftest import open_database
 from tests.proofs.usage.histories import ZURICH, History, put_in
 

@@ -1,0 +1,428 @@
+"""Every command: what it does, its flags and settings, and examples. Imports nothing heavy.
+
+`reconciler org move` runs `org_move` in `reconciler.commands.org`, with its flags as arguments.
+"""
+
+from collections import namedtuple
+from collections.abc import Iterator, Mapping, Sequence
+
+from reconciler.errors import ExitStatus
+from reconciler.options import (
+    BRAKE,
+    CATCH_UP,
+    CLUSTER,
+    COVERAGE,
+    DATABASE,
+    HEALTH,
+    LOGS,
+    QUARANTINE,
+    SCHEDULE,
+    SNAPSHOT,
+    TIME_ZONE,
+    WATCH,
+    Option,
+    flag,
+)
+
+Flag = namedtuple("Flag", "name group metavar help more", defaults=({},))
+"""A flag of this command only, never a setting. `metavar` None is a switch; `more` is for argparse."""
+
+Command = namedtuple("Command", "about details flags examples statuses", defaults=((),))
+"""`flags` are flags and settings, as --help lists them; `statuses` those besides the common ones."""
+
+Group = namedtuple("Group", "about commands")
+"""A command that only has commands of its own, by name."""
+
+METAVARS = {
+    "DURATION": "30s, 5m, 1h or 1d",
+    "TIME": "RFC 3339 (2026-11-01T06:00:00Z), a day (2026-11-01, from its start in --time-zone), or now",
+    "DAY": "2026-11-01; a TIME is read as well, if a day begins then in --time-zone",
+    "AMOUNT": "exact, like 49 or 0.05; more decimals than the column has are an error",
+}
+"""How a value is written; told once for each command that has one."""
+
+NOTES = {
+    "Safety": "A deletion is weak if the tenant is missing and no deletionTimestamp was seen. "
+    "Where there are too many of them, all are held back until an operator decides.",
+    "Roles": "Each role gets only the rights that it needs. It must exist.",
+    "Prices": "All without VAT.",
+}
+"""What stands below the title of a group of flags."""
+
+
+def _output(*formats: str) -> Flag:
+    more = {"choices": formats, "default": formats[0]}
+    return Flag("--output", "Output", None, f"how to print the result (default {formats[0]})", more)
+
+
+_DRY_RUN = Flag("--dry-run", "Output", None, "print the plan and write nothing")
+_FILES = Flag(
+    "--snapshot",
+    "Snapshot",
+    "FILE",
+    "read the tenants from files instead of a cluster: the output of `kubectl get piecedtenants -A "
+    "-o json --show-managed-fields` (or -o yaml), or - for stdin (with --observed-at); a folder or "
+    "several files are one pass each, oldest first",
+    {"nargs": "+"},
+)
+_OBSERVED_AT = Flag(
+    "--observed-at", "Snapshot", "TIME", "when the file was taken, if its name does not say it"
+)
+_BY = Flag(
+    "--by", "Record", "NAME", "who decided this, for the record (default: the user of the system)"
+)
+_LEDGER = (*DATABASE, *LOGS)
+_PASS = (*DATABASE, *CLUSTER, *TIME_ZONE, *LOGS)
+
+_RUN = Command(
+    "make one pass: list the tenants, compare them with the ledger, and record what changed",
+    "The first pass records every tenant (backfill). A second one right after it records nothing.",
+    (
+        *(_FILES, _OBSERVED_AT, *SNAPSHOT),
+        _DRY_RUN,
+        Flag(
+            "--detailed-exitcode",
+            "Output",
+            None,
+            "with --dry-run, exit with 10 instead of 0 if changes are planned",
+        ),
+        _output("text", "json", "sql"),
+        Flag(
+            "--allow-deletions",
+            "Safety",
+            "N",
+            "write up to N weak deletions that would be held back",
+            {"type": int},
+        ),
+        Flag(
+            "--rebind",
+            "Safety",
+            None,
+            "treat a tenant that is back under a new uid as the same lifecycle, as after a restore",
+        ),
+        Flag(
+            "--reopen",
+            "Safety",
+            "TENANT",
+            "withdraw the recorded deletion of a tenant that exists; may be repeated",
+            {"action": "append"},
+        ),
+        Flag(
+            "--adopt-cluster",
+            "Safety",
+            None,
+            "accept another cluster, or one restored from a backup, as the one of the ledger",
+        ),
+        *(*BRAKE, *QUARANTINE, *CATCH_UP, *_PASS),
+    ),
+    (
+        "reconciler run --dry-run",
+        "reconciler run --snapshot tenants-20261101T060000Z.json",
+        "reconciler run --allow-deletions 12",
+    ),
+    (ExitStatus.REFUSED, ExitStatus.QUARANTINED, ExitStatus.CHANGES_PLANNED),
+)
+_LOOP = Command(
+    "make a pass at every interval; with --watch, record every change as it happens",
+    "Runs until SIGTERM or Ctrl-C and then exits with 0. A failed pass is retried.",
+    (
+        *(*SCHEDULE, *WATCH, *HEALTH, *BRAKE),
+        _output("text", "json"),
+        *(*DATABASE, *CLUSTER, *LOGS),
+    ),
+    ("reconciler loop --watch", "reconciler loop --cron '*/5 * * * *' --health-port 0"),
+)
+_VERIFY = Command(
+    "check the ledger: by its own events, and against the cluster",
+    "Prints what does not agree, and what the next pass would write. It writes nothing.",
+    (
+        Flag("--ledger-only", "Check", None, "check the ledger alone; compare it with no cluster"),
+        Flag("--deep", "Check", None, "check also that no row was altered since it was written"),
+        *(_FILES._replace(help="compare with this file instead of the cluster", more={}), _OBSERVED_AT),
+        *SNAPSHOT,
+        _output("text", "json"),
+        *(*BRAKE, *_PASS),
+    ),
+    ("reconciler verify", "reconciler verify --ledger-only --deep"),
+    (ExitStatus.FOUND,),
+)
+_FROM = Flag("--from", "Period", "TIME", "show nothing before this", {"dest": "start"})
+_TO = Flag("--to", "Period", "TIME", "show nothing from this on (default: now)", {"dest": "end"})
+_HISTORY = Command(
+    "show every recorded change of a tenant or an org, and the evidence for its time",
+    "",
+    (
+        Flag("tenant", None, "TENANT", "name (namespace/name if namespaced) or uid", {"nargs": "?"}),
+        Flag("--org", "Selection", "ORG", "all tenants of this organisation instead"),
+        *(_FROM, _TO),
+        Flag("--at", "Period", "TIME", "say whether it was billable at this time or day, and why"),
+        _output("text", "json"),
+        *(*DATABASE, *TIME_ZONE, *LOGS),
+    ),
+    (
+        "reconciler history acme",
+        "reconciler history acme --from 2026-10-01 --to 2026-11-01",
+        "reconciler history --org 320815470900000001 --at 2026-10-15",
+    ),
+)
+_COVERAGE = Command(
+    "show the gaps between passes",
+    "A change that was made and undone within a gap is not recorded.",
+    (_FROM, _TO, *COVERAGE, _output("text", "json"), *DATABASE, *TIME_ZONE, *LOGS),
+    ("reconciler coverage --from 2026-10-01 --to 2026-11-01",),
+)
+_USAGE = Command(
+    "show the billable days of a period, and what they cost",
+    "",
+    (
+        Flag("--month", "Period", "MONTH", "a calendar month, like 2026-10"),
+        _FROM._replace(metavar="DAY", help="instead of --month: the first day"),
+        _TO._replace(metavar="DAY", help="with --from: the day after the last"),
+        Flag("--org", "Selection", "ORG", "only this organisation"),
+        Flag("--tenant", "Selection", "TENANT", "only this tenant, by name or uid"),
+        Flag("--prices", "Output", None, "also amounts, at the prices of each day; nothing is invoiced"),
+        Flag("--prices-of", "Output", "TIME", "with --prices, at the prices of this day instead"),
+        Flag("--bounds", "Output", None, "also the fewest and the most days that the evidence allows"),
+        _output("text", "json", "csv"),
+        Flag("--as-of", "Corrections", "TIME", "leave out what was written later: passes and prices"),
+        Flag(
+            "--as-of-pass",
+            "Corrections",
+            "N",
+            "leave out what follows this pass or price change",
+            {"type": int},
+        ),
+        Flag("--corrections", "Corrections", None, "show instead what was changed after --as-of"),
+        Flag("--since-close", "Corrections", None, "with --corrections, since the last close"),
+        Flag(
+            "--strict",
+            "Readiness",
+            None,
+            "exit with 3 if the period is not ready to be billed; the days are printed all the same",
+        ),
+        *(*COVERAGE, *DATABASE, *TIME_ZONE, *LOGS),
+    ),
+    (
+        "reconciler usage --month 2026-10 --prices",
+        "reconciler usage --month 2026-10 --org 320815470900000001 --output csv",
+        "reconciler usage --month 2026-10 --as-of 2026-11-02 --corrections",
+    ),
+    (ExitStatus.REFUSED,),
+)
+_CLOSE = Command(
+    "record a month as it is billed: its position, prices, totals and digest",
+    "Closing a month again records a revision, and what changed since the last one.",
+    (
+        Flag("month", None, "MONTH", "a calendar month, like 2026-10"),
+        Flag("--org", "Selection", "ORG", "only this organisation"),
+        Flag(
+            "--in-doubt",
+            "Readiness",
+            None,
+            "close it although tenants are quarantined, or their deletions are held back",
+        ),
+        *(_BY, _output("text", "json")),
+        *(*COVERAGE, *DATABASE, *TIME_ZONE, *LOGS),
+    ),
+    ("reconciler close 2026-10",),
+    (ExitStatus.REFUSED,),
+)
+_SKILL = Flag("skill", None, "SKILL", "an entry of spec.packages")
+_ORG = Flag("org", None, "ORG", "id of the Zitadel organisation")
+_BY_AND_OUTPUT = (_BY, _output("text", "json"))
+_SET = (*_BY_AND_OUTPUT, *_LEDGER)
+_VALID_FROM = Flag(
+    "--from",
+    "Period",
+    "TIME",
+    "the first day that it is valid on, past or future (default: today; for a price that was never "
+    "set, all days that were not billed yet)",
+    {"dest": "valid_from"},
+)
+_SET_PRICE = (_VALID_FROM, *_BY_AND_OUTPUT, *DATABASE, *TIME_ZONE, *LOGS)
+
+
+def _amount(column: str, text: str) -> Flag:
+    return Flag(f"--{column.replace('_', '-')}", "Prices", "AMOUNT", text)
+
+
+def _choice(column: str, text: str) -> Flag:
+    return Flag(f"--{column.replace('_', '-')}", "Billing", None, text, {"choices": ("true", "false")})
+
+
+_PRICING = Group(
+    "show or change prices",
+    {
+        "show": Command(
+            "show all prices",
+            "",
+            (
+                Flag("--at", "Period", "TIME", "the prices of this day (default: today)"),
+                _output("text", "json"),
+                *(*DATABASE, *TIME_ZONE, *LOGS),
+            ),
+            ("reconciler pricing show", "reconciler pricing show --at 2026-10-01"),
+        ),
+        "history": Command(
+            "show what each price was set to, and from which day on",
+            "",
+            (
+                Flag(
+                    "subject",
+                    None,
+                    "NAME",
+                    "a skill, or a price like vat_rate_chli",
+                    {"nargs": "?"},
+                ),
+                *(_output("text", "json"), *_LEDGER),
+            ),
+            ("reconciler pricing history", "reconciler pricing history vat_rate_chli"),
+        ),
+        "set": Command(
+            "change prices of the platform",
+            "Prints the old and new values. The change goes on record.",
+            (
+                _amount("tenant_monthly_fee_chf", "CHF per tenant and month"),
+                _amount("tenant_setup_fee_chf", "CHF once per lifecycle"),
+                _amount("threema_message_chf", "CHF per message"),
+                _amount("vat_rate_chli", "VAT in percent, like 8.10"),
+                *_SET_PRICE,
+            ),
+            ("reconciler pricing set --tenant-monthly-fee-chf 49 --from 2027-01-01",),
+        ),
+        "skill": Group(
+            "set or remove the price of a skill (an entry of spec.packages)",
+            {
+                "set": Command(
+                    "set the price of a skill",
+                    "Prints the old and the new price. The change goes on record.",
+                    (
+                        _SKILL,
+                        Flag("price", None, "AMOUNT", "CHF per billable day and tenant, without VAT"),
+                        *_SET_PRICE,
+                    ),
+                    ("reconciler pricing skill set crm 0.50",),
+                ),
+                "remove": Command(
+                    "remove the price of a skill",
+                    "Prints the price that it had. The change goes on record.",
+                    (_SKILL, *_SET_PRICE),
+                    ("reconciler pricing skill remove crm",),
+                ),
+            },
+        ),
+    },
+)
+_ORGS = Group(
+    "show or change how organisations (orgs) are billed",
+    {
+        "list": Command(
+            "show all organisations", "", (_output("text", "json"), *_LEDGER), ("reconciler org list",)
+        ),
+        "show": Command(
+            "show one organisation",
+            "The first to read an organisation creates its row, with the defaults.",
+            (
+                *(_ORG, _BY),
+                Flag("--create", "Record", None, "also of an organisation that never had a tenant"),
+                *(_output("text", "json"), *_LEDGER),
+            ),
+            ("reconciler org show 320815470900000001",),
+        ),
+        "set": Command(
+            "change how an organisation is billed",
+            "Prints the old and new values. The change goes on record.",
+            (
+                _ORG,
+                _choice("pay_by_invoice", "pay by bank transfer instead of Stripe"),
+                _choice("auto_invoice_enabled", "issue invoices without review"),
+                _choice("auto_reminders_enabled", "send reminders without review"),
+                Flag("--stripe-customer-id", "Billing", "ID", "cus_…; an empty one removes it"),
+                *_SET,
+            ),
+            ("reconciler org set 320815470900000001 --pay-by-invoice true",),
+        ),
+        "move": Command(
+            "record that a tenant changed to another organisation",
+            "Makes one pass that ends the tenant's lifecycle under the old organisation and begins the "
+            "next one under the new organisation.",
+            (
+                Flag("tenant", None, "TENANT", "name (namespace/name if namespaced)"),
+                *(_FILES, _OBSERVED_AT, *SNAPSHOT),
+                *(_DRY_RUN, _output("text", "json", "sql")),
+                *(*BRAKE, *QUARANTINE, *CATCH_UP, *_PASS),
+            ),
+            ("reconciler org move acme --dry-run", "reconciler org move acme"),
+            (ExitStatus.REFUSED, ExitStatus.QUARANTINED),
+        ),
+    },
+)
+_TABLES = Flag(
+    "--tables",
+    "Tables",
+    None,
+    "ledger leaves the five invoice tables to the portal, and later runs keep to it",
+    {"choices": ("all", "ledger")},
+)
+_SCHEMA = Group(
+    "create, print or drop the tables of the ledger",
+    {
+        "apply": Command(
+            "create the tables, or bring them up to date",
+            "",
+            (
+                _TABLES,
+                Flag("--grant-runner", "Roles", "ROLE", "for passes"),
+                Flag("--grant-reader", "Roles", "ROLE", "for dry runs and reports"),
+                Flag("--grant-operator", "Roles", "ROLE", "for both, and for prices and org settings"),
+                *_LEDGER,
+            ),
+            ("reconciler schema apply", "reconciler schema apply --grant-runner reconciler_runner"),
+        ),
+        "print": Command(
+            "print the SQL that creates the tables",
+            "",
+            (_TABLES,),
+            ("reconciler schema print > schema.sql",),
+        ),
+        "drop": Command(
+            "drop the tables with all their rows",
+            "",
+            (Flag("--yes", "Safety", None, "drop without asking"), *_LEDGER),
+            ("reconciler schema drop",),
+        ),
+    },
+)
+
+COMMANDS: dict[str, Command | Group] = {
+    "run": _RUN,
+    "loop": _LOOP,
+    "verify": _VERIFY,
+    "history": _HISTORY,
+    "coverage": _COVERAGE,
+    "usage": _USAGE,
+    "close": _CLOSE,
+    "pricing": _PRICING,
+    "org": _ORGS,
+    "schema": _SCHEMA,
+}
+
+
+def leaves(commands: Mapping[str, Command | Group] = COMMANDS) -> Iterator[tuple[str, Command]]:
+    """Every command that does something, as it is typed: `run`, `org move`."""
+    for name, command in commands.items():
+        if isinstance(command, Group):
+            yield from ((f"{name} {below}", leaf) for below, leaf in leaves(command.commands))
+        else:
+            yield name, command
+
+
+def flags_of(command: Command) -> Sequence[str]:
+    """Every flag that the command takes, as it is typed."""
+    flags = ["--help", *(one.name for one in command.flags if isinstance(one, Flag))]
+    for one in command.flags:
+        if isinstance(one, Option):
+            flags.append(flag(one))
+            if one.metavar is None:
+                flags.append(f"--no-{flag(one)[2:]}")
+    return flags
