@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from reconciler.core.reading import Dialect, NotTheList, read_tenants
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
-from reconciler.core.text import quoted
+from reconciler.core.text import clean, quoted
 from reconciler.errors import Expired, SnapshotError
 from reconciler.sources.api import Api
 from reconciler.sources.cluster_settings import ClusterSettings
@@ -80,7 +80,7 @@ class ClusterSource:
     def _tell(self, api: Api, cluster_uid: str) -> None:
         """Names the cluster, so that nobody takes another one for it; again where it is another."""
         if (seen := (api.context, api.host, cluster_uid)) != self._told:
-            log.info("context %s, server %s, cluster %s", *seen)
+            log.info("context %s, server %s, cluster %s", *(clean(part, 100) for part in seen))
             if api.is_insecure:
                 log.warning("the certificate of %s is not checked (insecure-skip-tls-verify)", api.host)
             self._told = seen

@@ -339,7 +339,8 @@ def test_what_an_api_server_says_of_an_error_stays_on_its_line(
         status = {"kind": "Status", "message": said, "reason": STRINGS[text]}
         for body, number in ((json.dumps(status).encode(), 500), (said.encode(), 503)):
             server.fail(instead(body, status=number))
-            assert len(clean(hostile.command(), 1).err.splitlines()) == 1, text
+            lines = clean(hostile.command(), 1).err.splitlines()
+            assert [" INFO context" in line for line in lines] in ([False], [True, False]), text
 
 
 LOUD: Final = ("colours", "colours of 8 bit", "a forged line", "a megabyte")

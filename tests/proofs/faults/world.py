@@ -170,10 +170,11 @@ class World:
         *,
         url: str | None = None,
         lock_timeout: float = 20,
+        connect_timeout: float = 20,
         allow_deletions: int | None = None,
     ) -> Ending:
         """One pass, here and now, as `reconciler run` makes it."""
-        database = Database(url or self.url, connect_timeout=20, lock_timeout=lock_timeout)
+        database = Database(url or self.url, connect_timeout=connect_timeout, lock_timeout=lock_timeout)
         try:
             ledger = PostgresLedger(database)
             ledger.prepare()

@@ -82,7 +82,7 @@ def _refuses_connections(world: World, _: Random) -> Sequence[Ending]:
 
 def _says_nothing(world: World, _: Random) -> Sequence[Ending]:
     world.proxy.silent = True
-    return [world.make_pass()]
+    return [world.make_pass(connect_timeout=2)]
 
 
 def _is_not_there(world: World, _: Random) -> Sequence[Ending]:
