@@ -36,6 +36,9 @@ MOST_LINES = 300
 
 EVERY_PROGRAM_HAS = {"-h", "--help", "--version"}
 OF_OTHER_PROGRAMS = {
+    "--data-only",
+    "--disable-triggers",
+    "--schema-only",
     *("--measure", "--profile", "--show-managed-fields"),
     *(
         "--build-arg",
