@@ -25,8 +25,8 @@ RUN python -m venv --without-pip /venv \
  && pip --python /venv/bin/python uninstall --yes \
       aiohappyeyeballs aiohttp aiohttp-retry aiosignal attrs frozenlist multidict propcache yarl \
  && rm -r /venv/lib/python*/site-packages/kubernetes/aio \
-      /venv/lib/python*/site-packages/kubernetes/client/api \
-      /venv/lib/python*/site-packages/kubernetes/client/models \
+ && find /venv/lib/python*/site-packages/kubernetes/client/api /venv/lib/python*/site-packages/kubernetes/client/models \
+      -name '*.py' ! -name __init__.py -delete \
  && python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
 FROM ${PYTHON}
