@@ -90,3 +90,5 @@ def test_a_row_that_a_hook_wrote_before_this_version_is_healed_by_the_next_pass(
         "SELECT tenant_uid FROM tenant_billing_lifecycle WHERE tenant_name = 'late'"
     ).fetchall() == [("uid-of-late",)]
     assert facts(passed(database, portal.snapshot(SNAPSHOT + timedelta(hours=2)))) == []
+    healed = verify("verify", "--ledger-only", "--deep")
+    assert healed.status == 0, healed.out

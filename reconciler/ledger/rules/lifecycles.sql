@@ -30,7 +30,7 @@ WITH checked AS (
         CASE WHEN (l.created_pass_id IS NOT NULL OR l.recognised_pass_id IS NOT NULL OR rebound.lifecycle_id IS NOT NULL)
                   AND l.cluster_uid IS DISTINCT FROM coalesce(rebound.cluster_uid, known.cluster_uid, born.cluster_uid)
              THEN 'lifecycle-cluster' END,
-        CASE WHEN l.created_pass_id IS NULL AND l.id > (
+        CASE WHEN l.created_pass_id IS NULL AND l.recognised_pass_id IS NULL AND l.id > (
                   SELECT min(first.id) FROM tenant_billing_lifecycle first WHERE first.created_pass_id IS NOT NULL)
              THEN 'lifecycle-late' END,
         CASE WHEN l.recognised_pass_id IS NOT NULL AND (l.created_pass_id IS NOT NULL OR l.tenant_uid IS NULL)
