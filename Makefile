@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 DEMO := .reconciler/demo
 READY := $(VENV)/ready
 
-.PHONY: demo test check check-long faults histories truth usage storm bench constraints clean
+.PHONY: help demo test check check-long faults histories truth usage storm bench constraints clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
+	    printf '%-12s %s\n' "$$target" "$$text"; done
 
 demo: $(READY) ## the whole idea in a minute: backfill, look ahead, apply, nothing left to do
 	@rm -rf $(DEMO)

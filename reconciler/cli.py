@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         chosen.error(_no_flag(chosen, unknown))
     words = chosen.prog.split()[1:]
+    if words == ["completion"]:
+        given["whole"] = make_parser()
     # We create almost no reference cycles; at the default threshold GC takes 20 % of a small pass.
     gc.set_threshold(100_000)
     # Imported only now, because --help must not wait for it.

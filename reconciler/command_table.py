@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.errors import ExitStatus
 from reconciler.options import (
+    ALL,
     BRAKE,
     CATCH_UP,
     CLUSTER,
@@ -393,6 +394,18 @@ _SCHEMA = Group(
         ),
     },
 )
+_SETTINGS = Command(
+    "show the settings in effect, and where each comes from",
+    "A setting comes from a flag, the environment, .env or its default. Passwords are not shown.",
+    (_output("text", "json"), *ALL),
+    ("reconciler settings", "reconciler settings --output json"),
+)
+_COMPLETION = Command(
+    "print a script that completes commands and flags in a shell",
+    "",
+    (Flag("shell", None, "SHELL", "bash, zsh or tcsh", {"choices": ("bash", "zsh", "tcsh")}),),
+    ('eval "$(reconciler completion bash)"',),
+)
 
 COMMANDS: dict[str, Command | Group] = {
     "run": _RUN,
@@ -405,6 +418,8 @@ COMMANDS: dict[str, Command | Group] = {
     "pricing": _PRICING,
     "org": _ORGS,
     "schema": _SCHEMA,
+    "settings": _SETTINGS,
+    "completion": _COMPLETION,
 }
 
 

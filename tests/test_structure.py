@@ -17,6 +17,7 @@ ONLY_IMPORTED_BY = {
     "psycopg": {"reconciler.ledger.postgres"},
     "pydantic": {"reconciler.settings"},
     "pydantic_settings": {"reconciler.settings"},
+    "shtab": {"reconciler.commands.completion"},
     "urllib3": {"reconciler.sources.connection"},
     "yaml": {"reconciler.sources.documents"},
 }

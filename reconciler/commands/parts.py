@@ -1,22 +1,28 @@
 """What a command is made of: each part is made from the settings, once, when it is first asked for."""
 
-from collections.abc import Callable, Sequence
+import difflib
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from reconciler import options
 from reconciler.core.guard import Limits
 from reconciler.core.reading import Dialect
+from reconciler.core.text import escaped
 from reconciler.ledger.postgres import Database
 from reconciler.logs import set_up_logging
 from reconciler.output.plan_text import Progress
-from reconciler.settings import Settings, check_database, load
+from reconciler.settings import Origin, Settings, check_database, load, origins, unknown_variables
 
 if TYPE_CHECKING:  # imported by the commands that need them
     from reconciler.sources.cluster import ClusterSource
     from reconciler.sources.files import FileSource
+
+log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -42,7 +48,13 @@ class Parts:
         """The settings in effect. The logs are set up by them."""
         settings = load(self._flags)
         set_up_logging(settings.log_level, settings.log_format)
+        if unknown := [_with_hint(name) for name in unknown_variables()]:
+            log.warning("there is no such setting: %s", ", ".join(unknown))
         return settings
+
+    def origins(self) -> Mapping[str, Origin]:
+        """Of every setting by name, where it comes from."""
+        return origins(self._flags)
 
     @cached_property
     def database(self) -> Database:
@@ -111,3 +123,9 @@ class Parts:
             allow_deletions=allow_deletions,
             adopt_cluster=adopt_cluster,
         )
+
+
+def _with_hint(variable: str) -> str:
+    known = [options.variable(option) for option in options.ALL]
+    close = difflib.get_close_matches(variable, known, n=1)
+    return f"{escaped(variable)} (did you mean {close[0]}?)" if close else escaped(variable)

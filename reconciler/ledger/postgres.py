@@ -358,6 +358,16 @@ def _parts(url: str) -> Mapping[str, Any]:
     return parts
 
 
+def masked(url: str) -> str:
+    """The user, host and database of a URL, and whether it has a password. Raises UsageError."""
+    parts = _parts(url)
+    user = str(parts.get("user") or "") + (":***" if parts.get("password") else "")
+    host = str(parts.get("host") or parts.get("hostaddr") or "")
+    port = f":{parts['port']}" if parts.get("port") else ""
+    at = "@" if user else ""
+    return f"postgresql://{user}{at}{host}{port}/{parts.get('dbname') or ''}"
+
+
 def _told(error: psycopg.Error) -> str:
     """The server's or libpq's message on one line."""
     text = error.diag.message_primary or str(error) or type(error).__name__

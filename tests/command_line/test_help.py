@@ -85,7 +85,7 @@ def test_every_example_in_a_help_is_a_command_line_of_that_command(helps: dict[s
         for example in command.examples:
             assert example in helps[name]
             line, _, _ = example.partition(" > ")
-            program, *arguments = shlex.split(line)
+            program, *arguments = shlex.split(line.removeprefix('eval "$(').removesuffix(')"'))
             assert program == "reconciler"
             assert make_parser().parse_args(arguments).parser.prog == f"reconciler {name}"
 

