@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -68,3 +69,22 @@ def test_it_is_refused_in_one_line_before_anything_changes(
     assert [line for line in said[0] if line.startswith(told)], said
     assert all("; run: " in line and "\n" not in line for line in said[0])
     assert catalog(database) == before
+
+
+def test_tables_of_another_role_are_refused_by_the_dry_run_as_by_the_run(
+    database: str, look: Connection
+) -> None:
+    role = f"stranger_{uuid4().hex}"
+    look.execute(f"CREATE ROLE {role} LOGIN; GRANT ALL ON SCHEMA public TO {role}".encode())
+    as_role = database.replace("postgres@", f"{role}@")
+    said = []
+    for dry in (True, False):
+        with pytest.raises(UnfitTables) as refusal:
+            passed(as_role, Portal(look).snapshot(BEGAN), dry=dry)
+        said.append(refusal.value.problems)
+    assert said[0] == said[1]
+    assert len(said[0]) == 6
+    assert all(
+        f"belongs to the role postgres, and {role} is no member of it" in line for line in said[0]
+    )
+    look.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
