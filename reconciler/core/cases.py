@@ -64,6 +64,9 @@ class Case(StrEnum):
     HELD = "held"
     SPARED = "spared"
 
+    # Enum has a hash in Python, which is slow: a backfill looks a million of them up.
+    __hash__ = str.__hash__
+
     @property
     def begins(self) -> bool:
         """Whether a lifecycle begins."""
@@ -232,11 +235,12 @@ def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequen
         if case.begins and ours is not None:
             ending = Case.MOVED_OUT if case is Case.MOVED_IN else Case.SUCCEEDED
             lifecycles.append(Found(ending, tenant, ours))
-    told = {found.lifecycle for found in tenants}
+    missing = [lifecycle for lifecycle in live if lifecycle.uid not in seen.present]
+    told = {found.lifecycle for found in tenants} if missing else set[Lifecycle | None]()
     lifecycles += [
         Found(case_without_tenant(lifecycle, snapshot, seen), None, lifecycle)
-        for lifecycle in live
-        if lifecycle.uid not in seen.present and lifecycle not in told
+        for lifecycle in missing
+        if lifecycle not in told
     ]
     return [*lifecycles, *tenants]
 

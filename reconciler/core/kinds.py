@@ -21,6 +21,8 @@ class Kind(StrEnum):
     RESUMED = "resumed"
     DELETED = "deleted"
 
+    __hash__ = str.__hash__
+
 
 class Subject(Struct, frozen=True):
     """What of a tenant a row is about, and the table that holds it."""

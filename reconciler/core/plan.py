@@ -7,6 +7,7 @@ A plan is a value: there is no I/O and no clock, and the same snapshot and state
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -87,7 +88,8 @@ def plan(snapshot: Snapshot, known: KnownState, overrides: Overrides = NONE) -> 
     _check_identities(snapshot)
     snapshot = _placed(snapshot, known)
     found = cases(snapshot, known, overrides)
-    _check_overrides(found, overrides)
+    if overrides.reopen or overrides.move:
+        _check_overrides(found, overrides)
     changes = [made for one in found if (made := _change(one, snapshot, known)) is not None]
     # Stable: a predecessor stays before its successor.
     changes.sort(key=lambda change: change.lifecycle.name)
@@ -298,9 +300,20 @@ def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:
     return max(known.listed_at, lifecycle.settled_at or known.listed_at)
 
 
+_WAITING: Final = frozenset(
+    {
+        *(Case.ORG_CHANGED, Case.REBOUND_ELSEWHERE, Case.REOPENED_ELSEWHERE),
+        *(Case.NAME_CHANGED, Case.NAME_TAKEN, Case.BACK_ALIVE),
+    }
+)
+"""The cases of a tenant that can be read and is quarantined."""
+
+
 def _quarantined(found: Sequence[Found]) -> Iterator[Unreadable]:
     """The readable tenants that wait for an operator's decision, and why."""
     for one in found:
+        if one.case not in _WAITING:
+            continue
         match one:
             case Found(
                 Case.ORG_CHANGED | Case.REBOUND_ELSEWHERE | Case.REOPENED_ELSEWHERE,

@@ -27,6 +27,8 @@ class TimeSource(StrEnum):
     SUCCESSOR = "successor"
     OBSERVED = "observed"
 
+    __hash__ = str.__hash__
+
 
 class Rule(Struct, frozen=True, kw_only=True):
     """One line of the table of times."""
