@@ -103,7 +103,7 @@ def run_pass(source: Source, ledger: Ledger, limits: Limits, overrides: Override
 
 
 def gathered(source: Source, use: Callable[[Snapshot], Result]) -> Result:
-    """What comes of a snapshot; where a pass was faster than it, of another one.
+    """Applies `use` to a snapshot; gathers again if another pass was committed meanwhile.
 
     Raises OutdatedSnapshot where that does not help, and whatever `use` raises.
     """

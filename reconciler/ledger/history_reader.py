@@ -9,7 +9,7 @@ from reconciler.core.history import PassRecord, Span, WrittenLifecycle, WrittenR
 from reconciler.core.kinds import Kind
 from reconciler.ledger.postgres import Transaction
 
-# What is not asked for is null, and a comparison with it finds nothing.
+# Unused filters are NULL, and `= NULL` matches no row.
 _LIFECYCLES = """
 SELECT id, tenant_name, tenant_uid, zitadel_org_id, cluster_uid, created_at, deleted_at,
        created_not_before, created_time_source, created_observed_at, created_pass_id,

@@ -154,7 +154,7 @@ class Api:
                 try:
                     body = inflated(body)
                 except zlib.error:
-                    # What says that it failed says so by its status.
+                    # An error response is judged by its status, even if its body does not inflate.
                     if response.status == HTTPStatus.OK:
                         raise
             check(response.status, body, asked, rule, expires=deadline != _NEVER)
