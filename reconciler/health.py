@@ -24,6 +24,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from reconciler.core.cases import Case
 from reconciler.core.kinds import Kind
 from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState, Snapshot
@@ -140,6 +141,7 @@ class Health:
     def watched(self, done: Pass) -> None:
         """A watched change was written."""
         self._count(done.plan)
+        self._held.inc(sum(change.case is Case.HELD for change in done.plan.changes))
         if done.plan.changes:
             arrived = done.plan.snapshot.observed_at.timestamp()
             self._lag.observe(max(self._clock() - arrived, 0))
@@ -292,6 +294,9 @@ class _TimedConnected:
 
     def watch(self, since: str, seconds: int) -> Watch:
         return self._connected.watch(since, seconds)
+
+    def serves(self) -> bool:
+        return self._connected.serves()
 
 
 class _TimedLedger:

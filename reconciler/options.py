@@ -109,9 +109,18 @@ CATCH_UP = _group(
     (
         "catch_up",
         None,
-        "false",
+        "true",
         "first record each change since the last pass, as far back as the API server keeps them",
     ),
+    (
+        "settle",
+        "DURATION",
+        "2s",
+        "how long a burst of watched deletions may pause before it is written",
+    ),
+)
+CATCH_UP_TIMEOUT = _group(
+    "Watch",
     ("catch_up_timeout", "DURATION", "5m", "how long catching up may take"),
 )
 SCHEDULE = _group(
@@ -157,7 +166,18 @@ LOGS = _group(
 )
 
 ALL = (
-    *(*DATABASE, *CLUSTER, *SNAPSHOT, *BRAKE, *QUARANTINE, *CATCH_UP, *SCHEDULE, *WATCH, *HEALTH),
+    *(
+        *DATABASE,
+        *CLUSTER,
+        *SNAPSHOT,
+        *BRAKE,
+        *QUARANTINE,
+        *CATCH_UP,
+        *CATCH_UP_TIMEOUT,
+        *SCHEDULE,
+        *WATCH,
+        *HEALTH,
+    ),
     *(*COVERAGE, *TIME_ZONE, *LOGS),
 )
 

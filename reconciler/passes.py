@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from reconciler.core.cases import NONE, Overrides
 from reconciler.core.guard import Limits, guard
@@ -57,6 +58,9 @@ class Connected(Protocol):
 
     def watch(self, since: str, seconds: int) -> Watch:
         """Raises SnapshotError; Expired where the history after `since` is gone."""
+
+    def serves(self) -> bool:
+        """Whether the tenants' resource is there to stay. Raises SnapshotError."""
 
 
 class Cluster(Protocol):
@@ -122,12 +126,15 @@ def run_watched(changes: Sequence[Snapshot], ledger: Ledger, limits: Limits) -> 
     """Makes a pass for each watched change, in their order, all of them in one transaction.
 
     A change that is known already is dropped; one that changes nothing leaves no record, unless it is
-    there only to note how far the watch has come. Raises ReconcilerError; then nothing was written.
+    there only to note how far the watch has come. Those that are gone are judged together: many at once
+    are none of them deleted. Raises ReconcilerError; then nothing was written.
     """
     passes = []
+    vanishing = sum(snapshot.is_absence for snapshot in changes)
     with ledger.open() as opened:
         for snapshot in changes:
-            known = opened.known_state(snapshot)
+            known = replace(opened.known_state(snapshot), vanishing=vanishing)
+            vanishing -= snapshot.is_absence
             if is_news(snapshot, known):
                 guarded = guard(plan(snapshot, known), known, limits)
                 is_written = guarded.changes or not snapshot.scope

@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     brake_percent: float = Field(ge=0, le=100)
     quarantine_exit: int = Field(ge=0, le=255)
     catch_up: bool
+    settle: Annotated[float, BeforeValidator(_seconds)]
     catch_up_timeout: Seconds
     interval: Seconds
     jitter: Annotated[float, BeforeValidator(_seconds)]

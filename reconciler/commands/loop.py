@@ -1,22 +1,20 @@
 """`reconciler loop`: a pass now, and one whenever it is due; with `--watch` one for each change, too."""
 
 import logging
-from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from typing import Final
 
 from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_pass
-from reconciler.core.tenant import Snapshot
 from reconciler.errors import LedgerError, NotPrinted
 from reconciler.health import Health
 from reconciler.ledger.postgres_ledger import PostgresLedger
-from reconciler.modes.catch_up import CaughtUp
+from reconciler.modes.catch_up import Alone, CaughtUp, writing
 from reconciler.modes.follower import Follower
 from reconciler.modes.loop import Loop
 from reconciler.modes.schedule import run_until_told
 from reconciler.output.plan_json import summary
-from reconciler.passes import Pass, run_pass, run_watched
+from reconciler.passes import Pass, run_pass
 
 LEADER: Final = "reconciler leader of "
 
@@ -42,6 +40,8 @@ def loop(parts: Parts, *, output: str) -> int:
         timed_ledger = health.ledger(ledger)
 
         def report(done: Pass) -> None:
+            if done.plan.snapshot.scope is not None:
+                health.watched(done)
             if done.id is not None:
                 log.info(summary(done.plan, dry_run=False), extra={"pass_id": done.id, **_about(done)})
                 if output == "json" or any(change.rows for change in done.plan.changes):
@@ -50,18 +50,18 @@ def loop(parts: Parts, *, output: str) -> int:
                     except NotPrinted as problem:
                         log.error("%s", str(problem) or "nobody reads the results")  # noqa: TRY400
 
-        def write(changes: Sequence[Snapshot]) -> None:
-            for done in run_watched(changes, timed_ledger, allowed):
-                health.watched(done)
-                report(done)
-
         timed = health.cluster(cluster)
-        follower = Follower(timed, write, health)
+        write = writing(timed_ledger, allowed, report)
+        follower = Follower(timed, write, health, settle=settings.settle)
 
         def turn() -> None:
             passes.turn()
 
-        source = CaughtUp(timed, follower, ledger.position, turn)
+        source = (
+            CaughtUp(timed, follower, ledger.position, turn)
+            if settings.catch_up
+            else Alone(timed, ledger.position)
+        )
 
         def full_pass() -> None:
             health.attempted()

@@ -8,13 +8,12 @@ from reconciler.commands.parts import Parts
 from reconciler.commands.printing import exit_status, print_pass
 from reconciler.commands.values import given_time
 from reconciler.core.cases import Overrides
-from reconciler.core.tenant import Snapshot
 from reconciler.errors import ExitStatus, NotPrinted, Unfinished, UsageError, lowest
 from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
-from reconciler.modes.catch_up import Alone, CaughtUp, within
+from reconciler.modes.catch_up import Alone, CaughtUp, within, writing
 from reconciler.modes.follower import Follower
 from reconciler.modes.replay import replay
-from reconciler.passes import Pass, Source, run_pass, run_watched
+from reconciler.passes import Pass, Source, run_pass
 from reconciler.sources.cluster import ClusterSource
 from reconciler.sources.files import FileSource
 
@@ -70,17 +69,17 @@ def run(
             ledger.waits_for_disk = source is sources[-1]
         return run_pass(source, ledger, allowed, overrides)
 
-    def written(changes: Sequence[Snapshot]) -> None:
-        # What an operator allowed or decided is for the list, which shows all of it.
-        for done in run_watched(changes, ledger, parts.limits()):
-            if done.plan.changes:
-                report(done)
+    def watched(done: Pass) -> None:
+        if done.plan.changes:
+            report(done)
 
     if isinstance(sources[0], FileSource):
         for done in _replayed(sources, ledger, one_pass):
             report(done)
     elif parts.settings.catch_up:
-        with closing(Follower(sources[0], written)) as follower:
+        # What an operator allowed or decided is for the list, which shows all of it.
+        write = writing(ledger, parts.limits(), watched)
+        with closing(Follower(sources[0], write, settle=parts.settings.settle)) as follower:
             turn = within(parts.settings.catch_up_timeout)
             try:
                 report(one_pass(CaughtUp(sources[0], follower, ledger.position, turn)))

@@ -27,6 +27,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Of the live tenants: the weak deletions that are let through."""
     allow_deletions: int | None = None
     """Given once, by an operator: up to so many weak deletions are let through."""
+    hold_deletions: bool = False
+    """The tenants' resource is going, and all tenants with it: no weak deletion is let through."""
     adopt_cluster: bool = False
     """Given once, by an operator: the snapshot's cluster continues the ledger's."""
 
@@ -101,17 +103,20 @@ def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     `kubectl get` failed half-way (its List is well-formed), or when the wrong cluster answers.
     """
     weak = [change for change in plan.changes if change.case.is_weak]
-    # Those that are watched come one by one: they count together, over an hour.
+    # Those that are watched come one by one: they count together, over an hour, written or held.
     since = plan.snapshot.observed_at - RECENT
     watched = sum(instant > since for instant in known.watched_deletions)
+    is_watched = plan.snapshot.scope is not None
+    held = sum(instant > since for instant in known.held_deletions) if is_watched else 0
     live = len(known.lifecycles) if known.population is None else known.population
-    before, vanished = live + watched, len(weak) + watched
+    before = live + watched
+    vanished = max(len(weak), known.vanishing) + watched + held
     usual = max(limits.brake_floor, before * limits.brake_percent / 100)
     too_many = vanished > usual or (before > 1 and vanished > before / 2)
     # Once on, the brake stays on until an operator decides, or the tenants are back.
     is_on = any(change.lifecycle.held for change in weak)
     is_empty = plan.snapshot.scope is None and plan.snapshot.size == 0
-    if not weak or not (too_many or is_on or is_empty):
+    if not weak or not (too_many or is_on or is_empty or limits.hold_deletions):
         return plan
     if limits.allow_deletions is not None and len(weak) <= limits.allow_deletions:
         return plan

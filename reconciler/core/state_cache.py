@@ -70,9 +70,12 @@ class StateCache:
         goes_on = snapshot.cluster_uid == before.cluster_uid and not plan.adopts_cluster
         reached = before.cluster_version if goes_on else None
         listed = before.listed_version if goes_on else None
-        deletions = [one for one in before.watched_deletions if one > snapshot.observed_at - RECENT]
+        since = snapshot.observed_at - RECENT
+        deletions = [one for one in before.watched_deletions if one > since]
+        held = [one for one in before.held_deletions if one > since]
         if not is_list:
             deletions += [snapshot.observed_at for change in plan.changes if change.case.is_weak]
+            held += [snapshot.observed_at for change in plan.changes if change.case is Case.HELD]
         self._rest = replace(
             before,
             last_pass=LastPass(
@@ -83,6 +86,7 @@ class StateCache:
             ),
             listed_at=snapshot.asked_at if is_list else before.listed_at,
             watched_deletions=tuple(deletions),
+            held_deletions=tuple(held),
             preparation="",
             cluster_uid=snapshot.cluster_uid,
             cluster_version=_highest(reached, version),

@@ -69,6 +69,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     def size(self) -> int:
         return len(self.tenants) + len(self.unreadable)
 
+    @property
+    def is_absence(self) -> bool:
+        """Whether a watched tenant is gone, and no deletion of it was seen."""
+        return bool(self.scope) and self.size == 0
+
 
 class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
     """One live lifecycle as the ledger last described it."""
@@ -136,6 +141,10 @@ class KnownState(Struct, frozen=True, kw_only=True):
     """When the last pass over a complete list asked for it."""
     population: int | None = None
     """How many live there are in all, where only some of them are given."""
+    vanishing: int = 0
+    """Of changes that were watched together: how many from the one in question on are absences."""
+    held_deletions: Sequence[datetime] = ()
+    """When watched deletions were held, within RECENT."""
     watched_deletions: Sequence[datetime] = ()
     """When weak deletions that were watched were written, within RECENT."""
     preparation: str = ""

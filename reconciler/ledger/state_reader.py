@@ -18,15 +18,17 @@ _SQL: Final = load("state_reader")
 
 def last_pass(transaction: Transaction) -> KnownState:
     """What is known of the passes themselves, and of no tenant yet."""
-    rows = transaction.rows(_SQL["last_pass"], RECENT)
+    rows = transaction.rows(_SQL["last_pass"], RECENT, RECENT)
     if not rows:
         return KnownState()
-    id_, asked_at, observed_at, has_version, cluster_uid, listed, watched, listed_at, deletions = rows[0]
+    id_, asked_at, observed_at, has_version, cluster_uid, listed, watched, *rest = rows[0]
+    listed_at, deletions, held = rest
     versions = [int(version) for version in (listed, watched) if version is not None]
     return KnownState(
         last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at, has_version=has_version),
         listed_at=listed_at,
         watched_deletions=deletions,
+        held_deletions=held,
         cluster_uid=cluster_uid,
         cluster_version=max(versions, default=None),
         listed_version=number(listed),

@@ -4,16 +4,26 @@ The stream is taken up from the ledger's resourceVersion while the list is read.
 list shows already is written as a pass of its own first; then the list counts as the truth.
 """
 
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from msgspec.structs import replace
 
+from reconciler.core.cases import Case
+from reconciler.core.guard import Limits
 from reconciler.core.position import Position, number
 from reconciler.core.tenant import Snapshot
+from reconciler.core.text import clean, counted
 from reconciler.errors import Unfinished
-from reconciler.modes.follower import PROVES, Follower
-from reconciler.passes import Cluster
+from reconciler.modes.follower import PROVES, Follower, Write
+from reconciler.passes import Cluster, Ledger, Pass, run_watched
+
+MOST_NAMES: Final = 50
+"""More than that nobody reads in a log."""
+
+log = logging.getLogger(__name__)
 
 
 class Alone:
@@ -89,3 +99,34 @@ def within(seconds: float, clock: Callable[[], float] = time.monotonic) -> Calla
             )
 
     return turn
+
+
+def writing(ledger: Ledger, limits: Limits, report: Callable[[Pass], object]) -> Write:
+    """What a follower writes with: a pass for each change, reported when all are written."""
+
+    def write(changes: Sequence[Snapshot], *, is_served: bool) -> None:
+        passes = run_watched(changes, ledger, replace(limits, hold_deletions=not is_served))
+        _warn_of_held(passes, is_served=is_served)
+        for done in passes:
+            report(done)
+
+    return write
+
+
+def _warn_of_held(passes: Iterable[Pass], *, is_served: bool) -> None:
+    """Names the tenants whose watched deletions are held from now on."""
+    names = [
+        change.lifecycle.name
+        for done in passes
+        for change in done.plan.changes
+        if change.case is Case.HELD
+    ]
+    if names:
+        why = "so many at once" if is_served else "the tenants' resource is no longer served"
+        log.warning(
+            "held back %s (%s): %s. If they are gone, make a run with --allow-deletions %d",
+            counted(len(names), "deletion"),
+            why,
+            ", ".join(map(clean, names[:MOST_NAMES])) + (" …" if len(names) > MOST_NAMES else ""),
+            len(names),
+        )

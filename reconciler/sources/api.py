@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from reconciler.core.reading import NotTheList, Page, read_page
-from reconciler.errors import Silence, SnapshotError
+from reconciler.errors import Rejected, Silence, SnapshotError
 from reconciler.sources.answers import check, inflated, json_object, server_date
 from reconciler.sources.cluster_settings import ClusterSettings
 from reconciler.sources.connection import CHUNK, Connection
@@ -69,6 +69,23 @@ class Api:
         if not isinstance(version, str) or not version:
             raise SnapshotError(f"{self.host} did not answer with {what}")
         return version
+
+    def serves(self, version: str) -> bool:
+        """Whether tenants can be made: not where their resource is gone, or going.
+
+        A CRD that is being deleted deletes its tenants first; meanwhile nobody can create one.
+        """
+        group, plural = self._settings.dialect.group, self._settings.plural
+        what = f"the resources of {group}/{version}"
+        try:
+            body, _ = self._get(what, "discovery", f"/apis/{_quoted(group)}/{_quoted(version)}")
+        except Rejected:
+            return False
+        resources = json_object(body, what).get("resources")
+        return isinstance(resources, list) and any(
+            isinstance(one, dict) and one.get("name") == plural and "create" in (one.get("verbs") or ())
+            for one in resources
+        )
 
     def _tenants(self, version: str) -> str:
         group, plural = self._settings.dialect.group, self._settings.plural

@@ -123,6 +123,10 @@ class ConnectedCluster:
             "than the API server keeps it: try a larger --page-size"
         )
 
+    def serves(self) -> bool:
+        """Whether the tenants' resource is there to stay. Raises SnapshotError."""
+        return self._api.serves(self._version)
+
     def watch(self, since: str, seconds: int) -> ClusterWatch:
         """The changes after that resourceVersion; the server ends the stream after so many seconds.
 

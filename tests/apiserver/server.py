@@ -53,7 +53,8 @@ class ApiServer:
     """The server, at a free port of 127.0.0.1, for as long as its context lasts.
 
     `versions` are those served, the preferred one first. `token` is the bearer token to be let in by;
-    None lets everybody in. `cluster_uid`, `clock_skew` and `installed` may be set at any time.
+    None lets everybody in. `cluster_uid`, `clock_skew`, `installed` and `terminating` may be set at any
+    time.
     """
 
     group: str = "pieced.ch"
@@ -68,6 +69,8 @@ class ApiServer:
     """Seconds by which the server's clock is ahead of ours."""
     installed: bool = True
     """Whether the CRD is."""
+    terminating: bool = False
+    """Whether the CRD is being deleted: its tenants are deleted first, and none can be created."""
 
     def __post_init__(self) -> None:
         self.requests: list[Request] = []
@@ -278,6 +281,9 @@ class ApiServer:
             resource["name"] = resource["name"].replace("piecedtenants", self.plural)
             resource["singularName"] = resource["singularName"] and self.kind.lower()
             resource |= {"kind": self.kind, "namespaced": self.namespaced}
+            if self.terminating:
+                forbidden = {"create", "patch", "update"}
+                resource["verbs"] = [verb for verb in resource["verbs"] if verb not in forbidden]
         return Answer(body=encoded(body | {"groupVersion": f"{self.group}/{version}"}))
 
     def _tenants(self, request: Request, version: str, within: str = "") -> Answer:

@@ -205,3 +205,39 @@ def test_an_error_within_a_200_says_its_code() -> None:
     with pytest.raises(WatchFailed, match="too old") as failure:
         read_event(line, S, Dialect())
     assert failure.value.code == 410
+
+
+def together(kept: StateCache, *changes: Snapshot, served: bool = True) -> list[Plan]:
+    """The changes that arrived together, as `run_watched` judges them."""
+    plans = []
+    for place, one in enumerate(changes):
+        vanishing = sum(other.is_absence for other in changes[place:])
+        state = replace(kept.known(one), vanishing=vanishing)
+        plans.append(guard(plan(one, state), state, Limits(hold_deletions=not served)))
+        kept.forward(plans[-1])
+    return plans
+
+
+def absences(count: int, start: int = 0) -> list[Snapshot]:
+    return [
+        watched(None, f"u{number}", observed=at(60), version=str(100 + number))
+        for number in range(start, start + count)
+    ]
+
+
+def test_deletions_that_come_together_are_judged_together() -> None:
+    tenants = [lifecycle(f"u{number}", f"t{number}") for number in range(30)]
+    assert [len(one.held) for one in together(StateCache(known(tenants)), *absences(5))] == [0] * 5
+    kept = StateCache(known(tenants))
+    assert [len(one.held) for one in together(kept, *absences(6))] == [1] * 6
+    # The rest of a burst of which the beginning is held is held, too.
+    assert [len(one.held) for one in together(kept, *absences(2, 6))] == [1] * 2
+
+
+def test_where_the_resource_is_going_not_even_one_deletion_is_let_through() -> None:
+    tenants = [lifecycle(f"u{number}", f"t{number}") for number in range(30)]
+    (planned,) = together(StateCache(known(tenants)), *absences(1), served=False)
+    assert [one.name for one in planned.held] == ["t0"]
+    committed = watched(tenant("u1", "t1", deleted=at(50)), "u1", version="200")
+    (planned,) = together(StateCache(known(tenants)), committed, served=False)
+    assert said(planned) == ["t1/u1 deleted"]

@@ -10,6 +10,8 @@ from reconciler.health import Health
 from reconciler.modes.follower import LASTS, Follower
 from tests.core.examples import S, snapshot, tenant
 
+SETTLE = 0.3
+
 
 class Watch:
     """A stream that delivers these changes, and then ends by this error, or waits until it is closed."""
@@ -37,6 +39,7 @@ class Server:
         self._streams = list(streams)
         self.asked: list[str] = []
         self.list: Callable[[], Snapshot] = lambda: listed(5)
+        self.is_served = True
 
     def connected(self) -> "Server":
         return self
@@ -45,6 +48,9 @@ class Server:
         assert seconds > 0
         self.asked.append(since)
         return Watch(*(self._streams.pop(0) if self._streams else ((), None)))
+
+    def serves(self) -> bool:
+        return self.is_served
 
     def snapshot(self) -> Snapshot:
         return self.list()
@@ -59,6 +65,10 @@ def bookmark(version: int) -> Snapshot:
     return replace(snapshot([]), scope=frozenset(), resource_version=str(version), source="watch")
 
 
+def gone(version: int, uid: str = "A") -> Snapshot:
+    return replace(snapshot([]), scope=frozenset({uid}), resource_version=str(version), source="watch")
+
+
 def listed(version: int) -> Snapshot:
     return snapshot([tenant("A")], version=str(version))
 
@@ -66,18 +76,22 @@ def listed(version: int) -> Snapshot:
 class Written:
     def __init__(self) -> None:
         self.versions: list[str | None] = []
+        self.groups: list[list[str | None]] = []
+        self.served: list[bool] = []
         self.problem: Exception | None = None
 
-    def __call__(self, changes: Sequence[Snapshot]) -> None:
+    def __call__(self, changes: Sequence[Snapshot], *, is_served: bool) -> None:
         problem, self.problem = self.problem, None
         if problem is not None:
             raise problem
         self.versions += [one.resource_version for one in changes]
+        self.groups.append([one.resource_version for one in changes])
+        self.served.append(is_served)
 
 
 def follower_of(server: Server, written: Written, clock: Callable[[], float] | None = None) -> Follower:
     health = Health(ready_within=60, live_within=60)
-    return Follower(server, written, health, **({"clock": clock} if clock else {}))
+    return Follower(server, written, health, settle=SETTLE, **({"clock": clock} if clock else {}))
 
 
 def followed(server: Server, written: Written) -> Follower:

@@ -1,9 +1,14 @@
 """The stream's own rules: each change is written once and in its order, whatever breaks."""
 
+import time
+from collections.abc import Iterator
+
 import pytest
 
+from reconciler.core.tenant import Snapshot
 from reconciler.errors import Expired, LedgerError, SnapshotError
-from tests.modes.streams import Server, Written, bookmark, change, followed, listed, until
+from reconciler.modes.follower import MOST_SETTLING
+from tests.modes.streams import SETTLE, Server, Written, bookmark, change, followed, gone, listed, until
 
 
 def test_a_stream_that_breaks_goes_on_from_the_last_change_that_was_written() -> None:
@@ -61,3 +66,54 @@ def test_a_stream_that_breaks_again_and_again_is_opened_after_a_while_that_grows
     raised = until(follower, lambda: written.versions == ["6"], SnapshotError)
     assert raised == ["SnapshotError"] * breaks
     follower.close()
+
+
+def test_deletions_of_one_burst_are_written_together_when_it_is_over() -> None:
+    def burst() -> Iterator[Snapshot]:
+        yield change(6)
+        for version in range(7, 10):
+            yield gone(version, f"u{version}")
+            time.sleep(SETTLE / 2)
+        yield change(10)
+
+    server, written = Server((burst(), None)), Written()
+    follower = followed(server, written)
+    until(follower, lambda: "10" in written.versions)
+    assert written.groups[0] == ["6"]
+    assert written.groups[1][:3] == ["7", "8", "9"]
+    assert set(written.served) == {True}
+    follower.close()
+
+
+def test_a_burst_that_does_not_end_is_waited_for_only_so_long() -> None:
+    def without_end() -> Iterator[Snapshot]:
+        version = 5
+        while True:
+            version += 1
+            yield gone(version, f"u{version}")
+            time.sleep(SETTLE / 2)
+
+    server, written = Server((without_end(), None)), Written()
+    follower = followed(server, written)
+    until(follower, lambda: bool(written.groups))
+    assert MOST_SETTLING <= len(written.groups[0]) <= 2 * MOST_SETTLING + 1
+    follower.close()
+
+
+def test_whether_the_resource_is_still_served_is_asked_before_a_deletion_is_written() -> None:
+    server, written = Server(([change(6), gone(7), change(8)], None)), Written()
+    server.is_served = False
+    follower = followed(server, written)
+    until(follower, lambda: "8" in written.versions)
+    assert (written.groups, written.served) == ([["6"], ["7", "8"]], [True, False])
+    follower.close()
+
+
+def test_a_deletion_that_has_not_settled_is_not_lost_with_its_stream() -> None:
+    cut = SnapshotError("cut")
+    server, written = Server(([gone(6)], cut), ([change(7)], Expired("410"))), Written()
+    follower = followed(server, written)
+    until(follower, lambda: not follower.is_on, SnapshotError, Expired)
+    follower.flush()
+    assert written.versions == ["6", "7"]
+    assert server.asked == ["5", "6"]

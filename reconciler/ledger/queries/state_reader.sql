@@ -8,7 +8,7 @@ SELECT extract(epoch FROM clock_timestamp() - written_at)::float8 FROM reconcile
 
 -- last_pass --
 -- The last pass, the cluster and the resourceVersions of its last list and last watched change since it was adopted,
--- the last complete list, and the instants of the weak deletions that were watched within an interval before the last
+-- the last complete list, and the instants of the weak deletions that were watched, written and held, within an interval before the last
 -- pass.
 WITH cluster AS (
     SELECT cluster_uid FROM reconciler_passes WHERE cluster_uid IS NOT NULL ORDER BY id DESC LIMIT 1
@@ -28,7 +28,9 @@ SELECT id, asked_at, observed_at,
        ARRAY(SELECT l.deleted_observed_at
              FROM tenant_billing_lifecycle l JOIN reconciler_passes p ON p.id = l.deleted_pass_id
              WHERE l.deleted_time_source IN ('observed', 'successor') AND NOT p.complete
-               AND l.deleted_observed_at > last.observed_at - %s::interval)
+               AND l.deleted_observed_at > last.observed_at - %s::interval),
+       ARRAY(SELECT p.observed_at FROM reconciler_passes p
+             WHERE NOT p.complete AND p.held_back <> '[]' AND p.observed_at > last.observed_at - %s::interval)
 FROM reconciler_passes last ORDER BY id DESC LIMIT 1
 
 -- live --
