@@ -205,7 +205,7 @@ def test_other_yaml_is_no_snapshot_and_does_nothing(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "tenants.yaml"
     file.write_text(content, encoding="utf-8")
-    with pytest.raises(SnapshotError, match="no snapshot"):
+    with pytest.raises(SnapshotError, match="not a snapshot"):
         read(file)
     assert os.listdir(tmp_path) == ["tenants.yaml"]  # noqa: PTH208 - names only
 
