@@ -106,14 +106,14 @@ COMMENT ON FUNCTION reconciler_prices(bigint, date) IS 'What each price was on w
 
 CREATE OR REPLACE FUNCTION reconciler_record_price(
     column_name text, skill_id text, value numeric, valid_from date, recorded_by text)
-RETURNS reconciler_price_history LANGUAGE plpgsql AS $$
+RETURNS bigint LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
     unset CONSTANT numeric := reconciler_unset_price(column_name);
     today date;
     since date;
     before reconciler_price_history;
-    written reconciler_price_history;
+    written bigint;
 BEGIN
     PERFORM pg_advisory_xact_lock(reconciler_lock_key());
     today := (clock_timestamp() AT TIME ZONE 'Europe/Zurich')::date;
@@ -134,11 +134,11 @@ BEGIN
     INSERT INTO reconciler_price_history
     VALUES (nextval(pg_get_serial_sequence('reconciler_passes', 'id')), column_name, skill_id, value,
             coalesce(before.value, unset), since, coalesce(since > today, false), clock_timestamp(), nullif(recorded_by, ''), session_user)
-    RETURNING * INTO written;
+    RETURNING id INTO written;
     RETURN written;
 END
 $$;
-COMMENT ON FUNCTION reconciler_record_price(text, text, numeric, date, text) IS 'Records a price, unless it is so already: from valid_from (-infinity: for all days) or, where that is null, as the table in 22-price-history.sql has it.';
+COMMENT ON FUNCTION reconciler_record_price(text, text, numeric, date, text) IS 'Records a price, unless it is so already: from valid_from (-infinity: for all days) or, where that is null, as the table in 22-price-history.sql has it. Returns its number; null where it is so already.';
 
 -- At the end of the transaction, with what it leaves: what it changed there and back is no change, and whoever is slow to
 -- commit keeps no pass waiting.
@@ -241,12 +241,13 @@ COMMENT ON FUNCTION reconciler_prices_fall_due() IS 'Trigger: with each pass, pr
 
 CREATE OR REPLACE FUNCTION billing_set_price(
     column_name text, value numeric, valid_from date DEFAULT NULL, skill_id text DEFAULT NULL, recorded_by text DEFAULT NULL)
-RETURNS SETOF reconciler_price_history LANGUAGE plpgsql SECURITY DEFINER AS $$
+RETURNS TABLE (number bigint, previous numeric, since date, recorded_at timestamptz, database_user text)
+LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_variable
 DECLARE
     of_skill CONSTANT boolean := column_name IS NOT DISTINCT FROM 'daily_price_chf';
     decimals CONSTANT integer := CASE WHEN column_name IN ('daily_price_chf', 'threema_message_chf') THEN 5 ELSE 2 END;
-    written reconciler_price_history;
+    written bigint;
 BEGIN
     IF column_name IS NULL OR column_name NOT IN (
         'tenant_monthly_fee_chf', 'tenant_setup_fee_chf', 'threema_message_chf', 'vat_rate_chli', 'daily_price_chf')
@@ -279,9 +280,10 @@ BEGIN
     END IF;
     written := reconciler_record_price(
         column_name, skill_id, round(value, decimals), valid_from, coalesce(recorded_by, current_setting('reconciler.by', true)));
-    IF written.id IS NOT NULL THEN
+    IF written IS NOT NULL THEN
         PERFORM reconciler_show_prices(column_name, skill_id);
-        RETURN NEXT written;
+        RETURN QUERY SELECT h.id, h.previous, h.valid_from, h.recorded_at, h.database_user
+        FROM reconciler_price_history h WHERE h.id = written;
     END IF;
 END
 $$;

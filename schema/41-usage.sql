@@ -225,7 +225,8 @@ BEGIN
            u.price_chf, u.vat_rate_chli, u.amount_chf
     FROM billing_usage(from_day, to_day, time_zone, as_of, false, org, as_of_pass) u
     WINDOW in_order AS (
-        ORDER BY u.month, u.tenant_name COLLATE "C", u.lifecycle_id, u.item DESC, u.skill_id COLLATE "C", u.period_start)
+        ORDER BY u.month, u.tenant_name COLLATE "C", u.lifecycle_id,
+                 array_position(ARRAY['setup_fee', 'monthly_fee', 'skill'], u.item), u.skill_id COLLATE "C", u.period_start)
     ORDER BY 1;
 END
 $$;

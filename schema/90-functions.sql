@@ -9,10 +9,11 @@ BEGIN
         SELECT p.oid::regprocedure AS name, p.proname,
                -- Functions that only read; triggers fire without a right to call them.
                p.prorettype <> 'trigger'::regtype AND NOT p.prosecdef
-               AND p.proname NOT IN ('next_invoice_number', 'reconciler_record_price') AS reads
+               AND p.proname NOT IN (
+                   'next_invoice_number', 'draft_invoice', 'total_invoice', 'reconciler_settle_invoice', 'reconciler_record_price') AS reads
         FROM pg_proc p
         WHERE p.pronamespace = current_schema()::regnamespace
-          AND (p.proname ~ '^(reconciler|billing)_' OR p.proname = 'next_invoice_number')
+          AND (p.proname ~ '^(reconciler|billing)_' OR p.proname IN ('next_invoice_number', 'draft_invoice', 'total_invoice'))
     LOOP
         -- The statement that calls these plans them as part of itself, which a search_path of their own would prevent.
         -- reconciler_skill_key() and billing_midnight() name no table; the callers of the others set a search_path.

@@ -8,8 +8,8 @@ DROP FUNCTION IF EXISTS
 DO $$ BEGIN
     -- Where these are the portal's own, nothing of ours is on them, and they stay.
     IF to_regprocedure('billing_refuse()') IS NOT NULL THEN
-        DROP FUNCTION IF EXISTS next_invoice_number;
-        DROP TABLE IF EXISTS invoice_reminders, invoice_lines, invoices, invoice_number_counters, org_payment_methods;
+        DROP FUNCTION IF EXISTS next_invoice_number, draft_invoice, total_invoice, reconciler_settle_invoice, reconciler_invoice_differences;
+        DROP TABLE IF EXISTS invoice_events, invoice_payments, invoice_reminders, invoice_lines, invoices, invoice_number_counters, org_payment_methods;
     END IF;
 END $$;
 DROP TABLE IF EXISTS
@@ -21,5 +21,6 @@ DROP FUNCTION IF EXISTS
     reconciler_record_deletion, reconciler_date_pass, reconciler_sign_decision, reconciler_append_only,
     reconciler_lifecycle_changes, reconciler_skill_key, reconciler_lock_key,
     reconciler_price_changed, reconciler_prices_emptied, reconciler_prices_fall_due,
-    billing_issue_invoice, billing_guard_lines, billing_guard_reminders,
+    billing_issue_invoice, billing_guard_lines, billing_guard_reminders, billing_guard_credits, billing_credited_at,
+    billing_credit_counts, billing_payment_counts, billing_record_due_date, billing_stamp_event,
     billing_freeze, billing_refuse, billing_set_updated_at, billing_price_scale;

@@ -30,6 +30,8 @@ TABLES = {
     "invoices",
     "invoice_lines",
     "invoice_reminders",
+    "invoice_payments",
+    "invoice_events",
 }
 
 

@@ -162,8 +162,10 @@ def test_what_finds_an_invoice_finds_one(ledger: Connection) -> None:
 
 
 def test_a_line_that_makes_no_sense_is_refused(ledger: Connection) -> None:
-    life = {"zitadel_org_id": "org-a", "created_at": date(2026, 1, 1)}
-    insert(ledger, "tenant_billing_lifecycle", tenant_name="acme", **life)
+    with ledger.transaction():
+        ledger.execute("SET LOCAL session_replication_role = replica")
+        life = {"zitadel_org_id": "org-a", "created_at": date(2026, 1, 1)}
+        insert(ledger, "tenant_billing_lifecycle", id=1, tenant_name="acme", **life)
     invoice = draft(ledger)["id"]
     for values, rule in NO_LINES:
         with refused(by=rule):

@@ -42,6 +42,9 @@ def test_no_column_of_an_issued_invoice_can_be_changed(ledger: Connection, statu
     for column in columns:
         name, kind = column["name"], column["type"]
         other = not before[name] if kind == "boolean" else OTHER_VALUES[kind]
+        if (status, name) == ("issued", "due_date"):
+            # It moves, on record.
+            continue
         for changed in (other, None) if before[name] is not None else (other,):
             with refused(by="invoices_c_frozen"):
                 ledger.execute(f"UPDATE invoices SET {name} = %s WHERE id = %s", (changed, invoice))
@@ -75,7 +78,8 @@ def test_a_status_follows_only_where_it_can(ledger: Connection) -> None:
 NO_STATUSES = [
     ("status = 'lost'", "invoices_status_known"),
     ("status = 'paid'", "invoices_paid_at_when_paid"),
-    ("status = 'paid', paid_at = now(), paid_via = 'cash'", "invoices_paid_via_known"),
+    ("status = 'paid', paid_at = now(), paid_via = ''", "invoices_paid_via_named"),
+    ("credited_at = now(), status = 'draft', number = NULL", "invoices_credited_at_from_issue_on"),
     ("status = 'void'", "invoices_voided_at_when_void"),
     ("status = 'written_off'", "invoices_written_off_at_when_written_off"),
     ("number = NULL", "invoices_number_from_issue_on"),
@@ -108,9 +112,11 @@ def test_a_change_of_status_takes_nothing_else_along(ledger: Connection) -> None
 
 def test_a_refusal_says_what_cannot_change(ledger: Connection) -> None:
     invoice = issue(ledger)["id"]
-    with pytest.raises(errors.RestrictViolation, match="does not change: billing_town, due_date of id"):
+    with pytest.raises(
+        errors.RestrictViolation, match="does not change: billing_town, net_amount of id"
+    ):
         ledger.execute(
-            "UPDATE invoices SET due_date = '2031-01-01', billing_town = 'Chur' WHERE id = %s",
+            "UPDATE invoices SET net_amount = 1, billing_town = 'Chur' WHERE id = %s",
             (invoice,),
         )
 

@@ -29,15 +29,14 @@ def test_a_reminder_of_no_invoice_is_refused(ledger: Connection) -> None:
         remind(ledger, 99)
 
 
-def test_there_are_three_levels_of_reminders_each_once(ledger: Connection) -> None:
+def test_dunning_has_as_many_levels_as_it_needs_each_once(ledger: Connection) -> None:
     invoice = issue(ledger)["id"]
-    for level in (1, 2, 3):
+    for level in (1, 2, 3, 4, 9):
         remind(ledger, invoice, level=level, fee="20.00")
     with refused(by="invoice_reminders_by_invoice"):
         remind(ledger, invoice, level=3)
-    for level in (0, 4):
-        with refused(by="invoice_reminders_level_known"):
-            remind(ledger, invoice, level=level)
+    with refused(by="invoice_reminders_level_counts_from_one"):
+        remind(ledger, invoice, level=0)
     with refused(by="invoice_reminders_pdf_size"):
         remind(ledger, issue(ledger)["id"], pdf=b"")
     for fee in ("-1", "NaN"):
@@ -62,9 +61,32 @@ def test_a_reminder_that_was_sent_stays_and_takes_its_pdf_once(ledger: Connectio
     for change in ("pdf = NULL", "pdf = 'other'"):
         with refused(by="invoice_reminders_frozen"):
             ledger.execute(f"UPDATE invoice_reminders SET {change}")
-    for statement in ("DELETE FROM invoice_reminders", "TRUNCATE invoice_reminders"):
-        with refused(by="invoice_reminders_kept"):
-            ledger.execute(statement)
+    with refused(by="invoice_reminders_sent_are_kept"):
+        ledger.execute("DELETE FROM invoice_reminders")
+    with refused(by="invoice_reminders_not_truncated"):
+        ledger.execute("TRUNCATE invoice_reminders")
+
+
+def test_a_reminder_is_planned_changed_and_sent_later(ledger: Connection) -> None:
+    invoice = issue(ledger)["id"]
+    with refused(by="invoice_reminders_planned_or_sent"):
+        remind(ledger, invoice, sent_at=None)
+    remind(ledger, invoice, sent_at=None, planned_for=date(2027, 1, 15))
+    ledger.execute("UPDATE invoice_reminders SET planned_for = '2027-01-20', fee = 20")
+    remind(ledger, invoice, level=2, sent_at=None, planned_for=date(2027, 2, 15))
+    ledger.execute("DELETE FROM invoice_reminders WHERE level = 2")
+    ledger.execute("UPDATE invoice_reminders SET sent_at = now(), sent_to = 'a@example.org'")
+    with refused(by="invoice_reminders_frozen"):
+        ledger.execute("UPDATE invoice_reminders SET fee = 0")
+
+
+def test_a_planned_reminder_is_not_sent_once_the_invoice_is_paid(ledger: Connection) -> None:
+    invoice = issue(ledger)["id"]
+    remind(ledger, invoice, sent_at=None, planned_for=date(2027, 1, 15))
+    ledger.execute("UPDATE invoices SET status = 'paid', paid_at = now()")
+    with refused(by="invoice_reminders_of_unpaid_when_sent"):
+        ledger.execute("UPDATE invoice_reminders SET sent_at = now()")
+    ledger.execute("DELETE FROM invoice_reminders")
 
 
 def test_a_payment_waits_for_a_reminder_that_is_being_written(database: str) -> None:

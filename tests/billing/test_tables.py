@@ -96,9 +96,11 @@ def test_money_has_its_scale_and_nothing_is_a_float(ledger: Connection) -> None:
         "invoices.gross_amount": "numeric(10,2)",
         "invoice_lines.quantity": "numeric",
         "invoice_lines.out_of": "numeric",
-        "invoice_lines.unit_price": "numeric(10,5)",
+        "invoice_lines.unit_price": "numeric",
+        "invoice_lines.vat_rate": "numeric(5,2)",
         "invoice_lines.amount": "numeric(10,2)",
         "invoice_reminders.fee": "numeric(10,2)",
+        "invoice_payments.amount": "numeric(10,2)",
     }
 
 
