@@ -168,7 +168,7 @@ _HISTORY = Command(
     ),
 )
 _COVERAGE = Command(
-    "show the gaps between passes",
+    "show when changes may have been missed",
     "A change that was made and undone within a gap is not recorded.",
     (_FROM, _TO, *COVERAGE, _output("text", "json"), *DATABASE, *TIME_ZONE, *LOGS),
     ("reconciler coverage --from 2026-10-01 --to 2026-11-01",),

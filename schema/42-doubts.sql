@@ -6,7 +6,7 @@
 -- | quarantined | no pass since the period ended could read the tenant, or its org is not settled           | yes       |
 -- | held        | the deletion of the tenant is held back: it counts as if it lived                         | yes       |
 -- | unpriced    | a skill counts that has no price on some of its days: they are charged with 0             | no        |
--- | gap         | nobody looked for longer than longest_gap: what was made and undone in it is not known    | no        |
+-- | gap         | a change may have been made and undone unseen in it: see reconciler_gaps()                | no        |
 -- | days        | the rows' intervals cross a day: least to most days are possible                          | no        |
 --
 -- What is not ready changes with the next passes or an operator's decision. The rest stays as it is, however long one waits.
@@ -52,17 +52,8 @@ BEGIN
             AND NOT p.quarantined @> jsonb_build_array(jsonb_build_object('tenantName', listed.name))
             AND NOT p.held_back @> jsonb_build_array(jsonb_build_object('tenantName', listed.name)));
     RETURN QUERY
-    SELECT 'gap', true, NULL, NULL, NULL::bigint, NULL, greatest(looked.before, starts_at), least(looked.asked_at, ends_at),
-           NULL::integer, NULL::integer
-    FROM (
-        SELECT p.asked_at, coalesce(lag(p.observed_at) OVER (ORDER BY p.id), '-infinity') AS before
-        FROM reconciler_passes p
-        WHERE p.complete AND p.id <= coalesce(closing.id, last.id) AND p.id >= coalesce((
-            SELECT b.id FROM reconciler_passes b
-            WHERE b.complete AND b.id <= as_of_pass AND b.observed_at < starts_at ORDER BY b.id DESC LIMIT 1), 0)
-    ) looked
-    WHERE looked.asked_at > starts_at AND looked.before < ends_at
-      AND looked.asked_at - greatest(looked.before, starts_at) > longest_gap;
+    SELECT 'gap', true, NULL, NULL, NULL::bigint, NULL, g.since, g.until, NULL::integer, NULL::integer
+    FROM reconciler_gaps(coalesce(closing.id, last.id), starts_at, ends_at, longest_gap) g;
     IF NOT of_lines THEN
         RETURN;
     END IF;

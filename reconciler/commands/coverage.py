@@ -1,4 +1,4 @@
-"""`reconciler coverage`: the gaps between passes."""
+"""`reconciler coverage`: the gaps in which changes may have been missed."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -8,7 +8,7 @@ from msgspec import Struct
 from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_either
 from reconciler.commands.values import given_time
-from reconciler.core.history import gaps
+from reconciler.core.history import Gap
 from reconciler.core.text import counted, stamp
 from reconciler.ledger import history_reader, schema
 from reconciler.output.plan_json import to_json
@@ -18,6 +18,7 @@ class _Gap(Struct, rename={"start": "from", "end": "to"}):
     start: datetime
     end: datetime
     seconds: float
+    kind: str
 
 
 class _Coverage(Struct, rename={"start": "from", "end": "to"}):
@@ -31,20 +32,33 @@ def coverage(parts: Parts, *, output: str, start: str | None = None, end: str | 
     """Prints the gaps. Raises ReconcilerError."""
     since = given_time(parts, "--from", start)
     until = given_time(parts, "--to", end) or parts.now
-    with parts.database.transaction(read_only=True) as transaction:
-        schema.check_there(transaction, parts.database)
-        seen = history_reader.looks(transaction, since, until)
     longest = timedelta(seconds=parts.settings.coverage_gap)
-    found = list(gaps(seen, since, until, longest))
-    since = since or (seen[0].start if seen else None)
-    told = [_Gap(gap.start, gap.end, gap.length.total_seconds()) for gap in found]
-    lines = [
-        f"{stamp(one.start)}  to  {stamp(one.end)}  no pass for {_told(one.length)}" for one in found
+    with parts.database.transaction(read_only=True) as transaction:
+        schema.check_current(transaction, parts.database)
+        found = history_reader.coverage(transaction, since, until, longest)
+    told = [
+        _Gap(gap.span.start, gap.span.end, gap.span.length.total_seconds(), _kind(gap))
+        for gap in found.gaps
     ]
-    period = f"from {stamp(since)} to {stamp(until)}" if since else f"until {stamp(until)}"
-    passes, several = counted(len(seen), "pass"), counted(len(found), "gap")
-    lines.append(f"{passes} {period}; {several} longer than {_told(longest)}")
-    return print_either(output, to_json(_Coverage(since, until, len(seen), told)), lines)
+    lines = [
+        f"{stamp(gap.span.start)}  to  {stamp(gap.span.end)}  {_told(gap.span.length)}  {_means(gap)}"
+        for gap in found.gaps
+    ]
+    period = f"from {stamp(found.start)} to {stamp(until)}" if found.start else f"until {stamp(until)}"
+    lost, unknown = (sum(gap.is_lost is kind for gap in found.gaps) for kind in (True, False))
+    lines.append(
+        f"{counted(found.lists, 'list')} {period}: changes may be missing in {counted(lost, 'gap')}, "
+        f"and it is not known in {unknown} longer than {_told(longest)}"
+    )
+    return print_either(output, to_json(_Coverage(found.start, until, found.lists, told)), lines)
+
+
+def _kind(gap: Gap) -> str:
+    return "lost" if gap.is_lost else "unknown"
+
+
+def _means(gap: Gap) -> str:
+    return "changes may be missing" if gap.is_lost else "not known whether changes are missing"
 
 
 def _told(length: timedelta) -> str:

@@ -69,6 +69,23 @@ class Span(Struct, frozen=True):
         return self.start <= instant < self.end or self.start == instant == self.end
 
 
+class Gap(Struct, frozen=True):
+    """A span in which a change may have been made and undone unseen."""
+
+    span: Span
+    is_lost: bool
+    """A list says that it may have missed something; else nobody knows whether something was missed."""
+
+
+class Coverage(Struct, frozen=True):
+    """What the lists of a period vouch for."""
+
+    start: datetime | None
+    """None: there is no list yet."""
+    lists: int
+    gaps: Sequence[Gap]
+
+
 class SkillAnswer(Struct, frozen=True, kw_only=True, rename="camel"):
     """Whether a skill counted, and the rows that make it so."""
 
@@ -211,18 +228,3 @@ def _switched_on(rows: Sequence[WrittenRow], end: datetime) -> Sequence[Span]:
             found.append(Span(start, max(start, taken_over or end)))
         taken_over = min(start, taken_over or start)
     return found[::-1]
-
-
-def gaps(
-    looks: Sequence[Span], start: datetime | None, end: datetime, longest: timedelta
-) -> Iterator[Span]:
-    """The spans longer than `longest` in which nobody looked.
-
-    `looks` are the passes, oldest first, each from its first request to its first page; `start` None
-    is the first pass. A pass knows what there was at its instant, not when it came to be.
-    """
-    seen = start
-    for look in [*looks, Span(end, end)]:
-        if seen is not None and look.start - seen > longest and seen < end:
-            yield Span(seen, min(look.start, end))
-        seen = look.end if seen is None else max(seen, look.end)

@@ -89,7 +89,7 @@ class Doubt(Struct, frozen=True, kw_only=True, rename="camel"):
     skill_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
-    """Of a gap: when nobody looked."""
+    """Of a gap: when changes may be missing."""
     least_days: int | None = None
     most_days: int | None = None
 

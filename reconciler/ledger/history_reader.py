@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from reconciler.core.history import PassRecord, Span, WrittenLifecycle, WrittenRow
+from reconciler.core.history import Coverage, Gap, PassRecord, Span, WrittenLifecycle, WrittenRow
 from reconciler.core.kinds import Kind
 from reconciler.ledger.postgres import Transaction
+from reconciler.ledger.queries import load
+
+_SQL: Final = load("history_reader")
 
 # Unused filters are NULL, and `= NULL` matches no row.
 _LIFECYCLES = """
@@ -86,16 +89,21 @@ def history(
     return lifecycles
 
 
-def looks(transaction: Transaction, start: datetime | None, end: datetime) -> Sequence[Span]:
-    """When passes looked, oldest first, each from its first request to its first page."""
-    rows = transaction.rows(
-        "SELECT asked_at, observed_at FROM reconciler_passes "
-        "WHERE complete AND observed_at >= coalesce(%s, '-infinity'::timestamptz) AND asked_at <= %s "
-        "ORDER BY observed_at",
-        start,
-        end,
-    )
-    return [Span(asked_at, observed_at) for asked_at, observed_at in rows]
+def coverage(
+    transaction: Transaction, start: datetime | None, end: datetime, longest: timedelta
+) -> Coverage:
+    """What the lists up to `end` vouch for; `start` None is the first one of all."""
+    ((first, number, last_id, last_at),) = transaction.rows(_SQL["looks"], start, end)
+    start = start or first
+    if start is None or start >= end:
+        return Coverage(start, 0, ())
+    rows = transaction.rows(_SQL["gaps"], last_id or 0, start, end, longest)
+    gaps = [Gap(Span(since, until), kind == "lost") for kind, since, until in rows]
+    # What no list has looked at yet.
+    seen = max(last_at or start, start)
+    if end - seen > longest:
+        gaps.append(Gap(Span(seen, end), is_lost=False))
+    return Coverage(start, number, gaps)
 
 
 def _row(

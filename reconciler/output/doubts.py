@@ -20,8 +20,8 @@ def doubts_text(doubts: Sequence[Doubt]) -> Iterator[str]:
     if gaps:
         hours = f"{max(gaps).total_seconds() / 3600:.1f} hours"
         yield (
-            f"In doubt: {counted(len(gaps), 'gap')} in which nobody looked, the longest {hours}; "
-            "`reconciler coverage` lists them"
+            f"In doubt: {counted(len(gaps), 'gap')} in which changes may be missing, "
+            f"the longest {hours}; `reconciler coverage` lists them"
         )
     if uncertain := [doubt for doubt in doubts if doubt.kind == "days"]:
         yield (

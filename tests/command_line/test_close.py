@@ -95,7 +95,10 @@ def test_once_a_pass_looked_after_its_end_it_is(command: Command, run: Run) -> N
     # Ada's skill may have been switched on as late as the first pass, a day after her creation.
     assert {one["kind"] for one in usage["doubts"]} == {"gap", "days"}
     out = command("usage", "--month", "2026-03").out
-    assert "Ready to be billed\nIn doubt: 3 gaps in which nobody looked, the longest 696.0 hours" in out
+    assert (
+        "Ready to be billed\nIn doubt: 3 gaps in which changes may be missing, the longest 696.0 hours"
+        in out
+    )
     quiet = command("usage", "--month", "2026-03", "--coverage-gap", "8760h").out
     assert "gap" not in quiet
 
