@@ -140,6 +140,7 @@ _VERIFY = Command(
     (
         Flag("--ledger-only", "Check", None, "check the ledger alone; compare it with no cluster"),
         Flag("--deep", "Check", None, "check also that no row was altered since it was written"),
+        Flag("--invoices", "Check", None, "check also that issued invoices are what the ledger gives"),
         *(_FILES._replace(help="compare with this file instead of the cluster", more={}), _OBSERVED_AT),
         *SNAPSHOT,
         _output("text", "json"),
@@ -377,6 +378,9 @@ _SCHEMA = Group(
                 Flag("--grant-runner", "Roles", "ROLE", "for passes"),
                 Flag("--grant-reader", "Roles", "ROLE", "for dry runs and reports"),
                 Flag("--grant-operator", "Roles", "ROLE", "for both, and for prices and org settings"),
+                Flag(
+                    "--grant-portal", "Roles", "ROLE", "for reports, prices, org settings and invoices"
+                ),
                 *_LEDGER,
             ),
             ("reconciler schema apply", "reconciler schema apply --grant-runner reconciler_runner"),

@@ -38,6 +38,7 @@ def verify(
     observed_at: str | None = None,
     ledger_only: bool = False,
     deep: bool = False,
+    invoices: bool = False,
 ) -> int:
     """Prints what does not hold, and what the next pass would write. Raises ReconcilerError."""
     database = parts.database
@@ -53,7 +54,7 @@ def verify(
             schema.check_current(transaction, database)
             compared = _Compared(transaction, snapshot, parts.limits())
             parts.progress("")
-            return _print(compared, missing, output, deep=deep)
+            return _print(compared, missing, output, deep=deep, invoices=invoices)
 
     def last_position() -> Position:
         with database.transaction(read_only=True) as transaction:
@@ -70,13 +71,20 @@ def verify(
         raise SnapshotError(f"the ledger cannot be compared: {error}") from error
 
 
-def _print(compared: "_Compared", missing: Sequence[Gap], output: str, *, deep: bool) -> int:
+def _print(
+    compared: "_Compared", missing: Sequence[Gap], output: str, *, deep: bool, invoices: bool
+) -> int:
     verdict = Verdict(
         checked=checks.checked(compared.transaction),
         planned=compared.planned,
         digests=checks.digests(compared.transaction) if deep else None,
     )
-    return _tell(chain(_of_schema(missing), compared.findings(deep=deep)), verdict, output)
+    findings = chain(
+        _of_schema(missing),
+        compared.findings(deep=deep),
+        checks.invoices(compared.transaction) if invoices else (),
+    )
+    return _tell(findings, verdict, output)
 
 
 def _of_schema(missing: Sequence[Gap]) -> Iterator[Finding]:

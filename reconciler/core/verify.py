@@ -99,6 +99,18 @@ RULES: Final[Mapping[str, Rule]] = {
         Rule("digest-rows", "rows of a pass were altered, added or removed", _RESTORE),
         Rule("digest-chain", "a digest does not follow from the one before it", _RESTORE),
         Rule("digest-missing", "a pass has no digest, but passes before it have one", _RESTORE),
+        # With --invoices.
+        Rule(
+            "invoice-line",
+            "a line of an issued invoice differs from the ledger at the invoice's own position",
+            "if the invoice is wrong, credit it and issue another one",
+        ),
+        Rule(
+            "invoice-position",
+            "an issued invoice does not say at which position it was computed",
+            "nothing to do: its lines cannot be computed again",
+            True,
+        ),
         # What the portal wrote.
         Rule("portal-contradiction", "the portal's rows of a subject do not alternate", _KEEP, True),
         Rule("portal-outside", "a row of the portal is outside its lifecycle, or has none", _KEEP, True),

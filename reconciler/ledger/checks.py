@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from reconciler.core.kinds import EVENTS, MEANING, Subject, kinds_of
 from reconciler.core.tenant import Lifecycle
 from reconciler.core.verify import Checked, Digests, Finding, Rebuilt, RowName
+from reconciler.errors import UsageError
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
 
@@ -64,6 +65,16 @@ def contradictions(transaction: Transaction) -> Iterator[Finding]:
     for subject in EVENTS:
         yield from _findings(transaction, event_rules(subject))
     yield from _findings(transaction, _statement("portal"))
+
+
+def invoices(transaction: Transaction) -> Iterator[Finding]:
+    """Lines of issued invoices that the ledger does not give. Raises UsageError without our tables."""
+    if not transaction.value(_SQL["has_invoices"]):
+        raise UsageError(
+            "--invoices: the invoice tables of this database are not reconciler's; "
+            "there is nothing to compare"
+        )
+    return _findings(transaction, _statement("invoices"))
 
 
 def altered(transaction: Transaction) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ ROLES: Final = {
     "reader": ("reader",),
     "runner": ("runner",),
     "operator": ("reader", "runner", "operator"),
+    "portal": ("reader", "portal"),
 }
 """The roles, and which files each is made of."""
 

@@ -16,6 +16,10 @@ LEFT JOIN reconciler_state s ON s.lifecycle_id = d.lifecycle_id
 SELECT (SELECT count(*) FROM tenant_billing_lifecycle), (SELECT count(*) FROM tenant_skill_events),
        (SELECT count(*) FROM tenant_suspension_events), (SELECT count(*) FROM reconciler_passes)
 
+-- has_invoices --
+-- Whether the invoice tables are ours.
+SELECT to_regprocedure('reconciler_invoice_differences()') IS NOT NULL
+
 -- digests --
 -- The passes that have a digest and those that have none, the last one that has, and its digest.
 SELECT count(d.pass_id), count(*) - count(d.pass_id), max(d.pass_id),
