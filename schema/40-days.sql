@@ -66,8 +66,8 @@ CREATE OR REPLACE FUNCTION reconciler_position_at(as_of timestamptz) RETURNS big
         (SELECT max(p.id) FROM reconciler_passes p WHERE p.id < later.id),
         (SELECT max(h.id) FROM reconciler_price_history h WHERE h.id < later.id))
     FROM (SELECT least(
-        coalesce((SELECT min(p.id) FROM reconciler_passes p WHERE p.written_at > as_of), 9223372036854775807),
-        coalesce((SELECT min(h.id) FROM reconciler_price_history h WHERE h.recorded_at > as_of), 9223372036854775807)) AS id) later
+        coalesce((SELECT min(p.id) FROM reconciler_passes p WHERE as_of IS NOT NULL AND p.written_at > as_of), 9223372036854775807),
+        coalesce((SELECT min(h.id) FROM reconciler_price_history h WHERE as_of IS NOT NULL AND h.recorded_at > as_of), 9223372036854775807)) AS id) later
 $$;
 COMMENT ON FUNCTION reconciler_position_at(timestamptz) IS 'The last pass or price change before the first that was written after as_of; null: of all.';
 

@@ -28,7 +28,8 @@ def looked(ledger: Ledger) -> Any:
         ledger.execute(
             "INSERT INTO reconciler_passes (source, asked_at, observed_at, tenants_examined,"
             " lifecycle_inserted, lifecycle_deleted, events_inserted, suspension_events_inserted,"
-            " program_version, gapless, gap_since) VALUES ('cluster', %s, %s, 0, 0, 0, 0, 0, 'x', %s, %s)",
+            " program_version, gapless, gap_since)"
+            " VALUES ('cluster', %s, %s, 0, 0, 0, 0, 0, 'x', %s, %s)",
             [at(asked), at(asked + 1), gapless, None if since is None else at(since)],
         )
 
@@ -49,8 +50,10 @@ def test_a_list_that_saw_everything_since_the_one_before_leaves_no_gap(
     assert gaps(command) == []
     told = command("coverage", "--to", stamp(600)).out
     assert told.splitlines() == [
-        f"3 lists from {stamp(0)} to {stamp(600)}: changes may be missing in 0 gaps, "
-        "and it is not known in 0 longer than 0:15:00"
+        (
+            f"3 lists from {stamp(0)} to {stamp(600)}: changes may be missing in 0 gaps, "
+            "and it is not known in 0 longer than 0:15:00"
+        )
     ]
 
 

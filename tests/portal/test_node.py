@@ -1,43 +1,25 @@
 """The portal's own helpers, through Node's `pg`, on a database that the ledger is in."""
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
 
-from tests.conftest import CHECKOUT, Command
+from tests.conftest import Command
+from tests.portal.node import node_url, run_node
 from tests.portal.portal import PHASE_1
 
 HERE = Path(__file__).parent
-MODULES = Path(os.environ.get("TEST_NODE_MODULES", CHECKOUT / ".reconciler" / "portal" / "node_modules"))
 
 
 def answers(url: str, variant: str, folder: Path, *calls: list[Any]) -> list[dict[str, Any]]:
-    if shutil.which("node") is None or not (MODULES / "pg").exists():
-        pytest.skip("Node, or its packages pg and tsx, are not here; .ci/run installs them")
     for file in [*HERE.glob("*.ts"), *HERE.glob("*.sql"), HERE / "package.json"]:
         shutil.copy(file, folder)
-    (folder / "node_modules").symlink_to(MODULES)
-    parts = urlsplit(url)
-    (socket,) = parse_qs(parts.query)["host"]
-    told = f"socket:{socket}?db={parts.path.lstrip('/')}&user=postgres"
-    done = subprocess.run(
-        ["node", "--import", "tsx", "call.ts", told, variant],
-        input="\n".join(map(json.dumps, calls)),
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    told = run_node(folder, "call.ts", node_url(url), variant, stdin="\n".join(map(json.dumps, calls)))
+    return [json.loads(line) for line in told.splitlines()]
 
 
 @pytest.mark.parametrize("variant", ["A", "C"])

@@ -18,10 +18,12 @@ from reconciler.embedded import EmbeddedPostgres
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
 from tests.proofs.usage.comparison import Compared, compared
-from tests.proofs.usage.measure import Scale, measured
+from tests.proofs.usage.measure import Scale, measured, measured_of_one
 
 SHOWN = 20
 """Differences."""
+OF_ONE = Scale(5_000, 1_000_000)
+"""The ledger of which one organisation is asked for."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
             if chosen.measure:
                 with empty_ledger(url) as connection:
                     print(*measured(connection, Scale(chosen.tenants, chosen.events)), sep="\n")
+                with empty_ledger(url) as connection:
+                    print(*measured_of_one(connection, OF_ONE), sep="\n")
                 return 0
             return _compare(url, chosen.seed, chosen.months)
 

@@ -73,6 +73,13 @@ SELECT count(*), count(following) FROM (
 """
 _SKILL_DAYS = "SELECT count(*), sum(days) FROM billing_skill_days(%(start)s, %(end)s)"
 _USAGE = "SELECT count(*), sum(amount_chf) FROM billing_usage(%(start)s, %(end)s)"
+_OF_ONE = {
+    "billing_usage()": "SELECT * FROM billing_usage(%(start)s, %(end)s, org => 'org-7')",
+    "billing_days()": "SELECT * FROM billing_days(%(start)s, %(end)s, 'org-7')",
+    "billing_totals()": "SELECT * FROM billing_totals(%(start)s, %(end)s, org => 'org-7')",
+}
+MOST_OF_ONE = 30
+"""Milliseconds more than an empty query."""
 
 
 def measured(connection: psycopg.Connection[Any], scale: Scale) -> Iterator[str]:
@@ -91,6 +98,18 @@ def measured(connection: psycopg.Connection[Any], scale: Scale) -> Iterator[str]
         for name, query in (("billing_skill_days()", _SKILL_DAYS), ("billing_usage()", _USAGE)):
             taken = _seconds(connection, query, days)
             yield f"  {name:<22}  {taken:6.2f} s  {taken / lead:4.1f} times as long"
+
+
+def measured_of_one(connection: psycopg.Connection[Any], scale: Scale) -> Iterator[str]:
+    """Fills an empty ledger, and tells what a month of one organisation takes beyond an empty query."""
+    fill(connection, scale)
+    empty = _seconds(connection, "SELECT 1", {})
+    for month, (start, end) in MONTHS.items():
+        yield f"the month {month}, {start}, of one organisation of 500, with {scale.tenants} tenants:"
+        for name, query in _OF_ONE.items():
+            taken = 1000 * (_seconds(connection, query, {"start": start, "end": end}) - empty)
+            holds = "holds" if taken <= MOST_OF_ONE else "DOES NOT HOLD"
+            yield f"  {name:<22}  {taken:6.1f} ms, at most {MOST_OF_ONE}: {holds}"
 
 
 def fill(connection: psycopg.Connection[Any], scale: Scale) -> None:

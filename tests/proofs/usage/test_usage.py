@@ -15,7 +15,7 @@ import pytest
 from tests.command_line.snapshots import apply, snapshot, tenant
 from tests.proofs.usage.comparison import DELICATE, compared
 from tests.proofs.usage.histories import MICROSECOND, ZURICH, put_in
-from tests.proofs.usage.measure import Scale, measured
+from tests.proofs.usage.measure import Scale, fill, measured
 from tests.proofs.usage.reckoning import (
     Deletion,
     Event,
@@ -46,6 +46,23 @@ def test_sql_and_python_agree_to_the_last_digit(ledger: Ledger, seed: int) -> No
 def test_the_time_a_month_takes_can_be_measured(ledger: Ledger) -> None:
     told = list(measured(ledger, Scale(tenants=20, events=4_000)))
     assert sum("times as long" in line for line in told) == 4
+
+
+BLOCKS = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT * FROM billing_usage(%s, %s, org => %s)"
+
+
+def test_of_one_organisation_no_more_is_read_than_what_is_its_own(ledger: Ledger) -> None:
+    """Two of a thousand tenants: what it reads is far from what all of them take."""
+    fill(ledger, Scale(tenants=1_000, events=100_000))
+
+    def blocks(org: str | None) -> int:
+        asked = "2026-10-01", "2026-11-01", org
+        for _ in range(2):  # the first reads the catalog
+            ((((plan,),),),) = (ledger.execute(BLOCKS, asked).fetchall(),)
+        read: int = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+        return read
+
+    assert blocks("org-7") * 20 < blocks(None)
 
 
 @pytest.mark.parametrize("seed", range(20))
