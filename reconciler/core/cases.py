@@ -7,6 +7,7 @@ back, and the ledger and the output look up in the table what a case does.
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
@@ -67,22 +68,22 @@ class Case(StrEnum):
     # Enum has a hash in Python, which is slow: a backfill looks a million of them up.
     __hash__ = str.__hash__
 
-    @property
+    @cached_property
     def begins(self) -> bool:
         """Whether a lifecycle begins."""
         return TRANSITIONS[self].begins
 
-    @property
+    @cached_property
     def ends(self) -> bool:
         """Whether a lifecycle ends."""
         return TRANSITIONS[self].ends
 
-    @property
+    @cached_property
     def is_weak(self) -> bool:
         """Whether a lifecycle ends only because the tenant is absent."""
         return TRANSITIONS[self].is_weak
 
-    @property
+    @cached_property
     def record(self) -> Record | None:
         """What is recorded, if an operator decided it."""
         return TRANSITIONS[self].record

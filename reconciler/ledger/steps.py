@@ -155,8 +155,8 @@ def _recognised(plan: Plan, numbers: Numbers) -> Run:
         (
             (numbers.lifecycle_id(change), change.lifecycle.uid, plan.snapshot.cluster_uid)
             for change in plan.changes
-            if change.case.record is Record.REOPENING
-            or (change.known is not None and change.known.uid != change.lifecycle.uid)
+            if change.known is not None
+            and (change.known.uid != change.lifecycle.uid or change.case.record is Record.REOPENING)
         ),
     )
 
@@ -227,12 +227,18 @@ def _events(plan: Plan, numbers: Numbers, subject: Subject) -> Insert:
     def rows() -> Iterator[tuple[Any, ...]]:
         for change in plan.changes:
             lifecycle, begins = change.lifecycle, change.case.begins
-            who = numbers.lifecycle_id(change), lifecycle.name, lifecycle.uid
+            id_ = numbers.lifecycle_id(change)
             for row in change.rows:
                 if row.kind in kinds:
-                    what = (row.value, row.kind.value) if has_value else (row.kind.value,)
-                    ordinal = 1 if begins else numbers.ordinal(change, row)
-                    yield *who, *what, *_when(plan, numbers, row), ordinal
+                    yield (
+                        id_,
+                        lifecycle.name,
+                        lifecycle.uid,
+                        *((row.value,) if has_value else ()),
+                        row.kind.value,
+                        *_when(plan, numbers, row),
+                        1 if begins else numbers.ordinal(change, row),
+                    )
 
     value = (subject.value,) if subject.value is not None else ()
     who = ("lifecycle_id", "tenant_name", "tenant_uid")

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.core.cases import Record
-from reconciler.core.kinds import EVENTS, MEANING, Kind
+from reconciler.core.kinds import EVENTS, MEANING, Kind, Subject
 from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.text import counted
 from reconciler.core.times import TimeSource
@@ -29,14 +29,22 @@ _Row: Final = msgspec.defstruct(
     "_Row",
     [
         *(("kind", Kind), ("tenant_name", str), ("tenant_uid", str | None), ("zitadel_org_id", str)),
-        *((column, str | None, None) for column in _VALUES),
+        *((column, str | None) for column in _VALUES),
         *(("occurred_at", datetime), ("not_before", datetime), ("time_source", TimeSource)),
         ("observed_at", datetime),
     ],
     rename="camel",
-    kw_only=True,
 )
 """One of the `rows`, with its keys in their order."""
+
+
+def _other_values(subject: Subject) -> tuple[tuple[None, ...], tuple[None, ...]]:
+    """The nulls before and after a row's value, in the columns of other subjects."""
+    place = 0 if subject.value is None else _VALUES.index(subject.value)
+    return (None,) * place, (None,) * (len(_VALUES) - place - 1)
+
+
+_OTHER_VALUES: Final = {kind: _other_values(meaning.subject) for kind, meaning in MEANING.items()}
 
 
 def summary(plan: Plan, *, dry_run: bool) -> str:
@@ -96,17 +104,14 @@ def json_report(plan: Plan, *, dry_run: bool) -> Iterator[bytes]:
 
 
 def _row(change: Change, row: Row, observed_at: datetime) -> Struct:
-    lifecycle, at, column = change.lifecycle, row.at, MEANING[row.kind].subject.value
+    lifecycle, at = change.lifecycle, row.at
+    before, after = _OTHER_VALUES[row.kind]
     return _Row(
-        kind=row.kind,
-        tenant_name=lifecycle.name,
-        tenant_uid=lifecycle.uid,
-        zitadel_org_id=lifecycle.org,
-        occurred_at=at.occurred_at,
-        not_before=at.not_before,
-        time_source=at.source,
-        observed_at=observed_at,
-        **({column: row.value} if column else {}),
+        *(row.kind, lifecycle.name, lifecycle.uid, lifecycle.org),
+        *before,
+        row.value,
+        *after,
+        *(at.occurred_at, at.not_before, at.source, observed_at),
     )
 
 
