@@ -14,7 +14,7 @@ from reconciler.core.plan import Change, Plan, unread
 from reconciler.core.position import is_older, is_overtaken, went_back
 from reconciler.core.tenant import RECENT, KnownState
 from reconciler.core.text import quoted, stamp
-from reconciler.core.times import CLOCK_TOLERANCE
+from reconciler.core.times import CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused, WentBack
 
 
@@ -48,6 +48,17 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     version, newest = snapshot.resource_version, known.cluster_version
     is_other = ours is not None and theirs is not None and ours != theirs
     is_back = went_back(snapshot, known)
+    if known.now is not None and snapshot.observed_at > known.now + FUTURE_TOLERANCE:
+        advice = (
+            "date the file by its name, as in tenants-20261122T050000Z.json, or by --observed-at"
+            if snapshot.digest is not None
+            else "set the API server's clock"
+        )
+        raise Refused(
+            f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) is ahead of "
+            f"this machine's clock and of the database's ({stamp(known.now)}); nothing was written; "
+            f"{advice}"
+        )
     if is_other and not adopting:
         raise Refused(
             f"the snapshot is of cluster {quoted(theirs or '')}, the ledger of {quoted(ours or '')}; "

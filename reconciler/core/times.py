@@ -13,6 +13,9 @@ from msgspec import Struct
 
 from reconciler.core.kinds import Kind
 
+FUTURE_TOLERANCE: Final = timedelta(minutes=5)
+"""How far a snapshot may be ahead of all other clocks. Later snapshots wait until that time has come."""
+
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """How much two clocks may differ."""
 

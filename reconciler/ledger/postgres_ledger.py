@@ -24,6 +24,7 @@ from reconciler.ledger.state_reader import (
     last_age,
     last_pass,
     newer,
+    now,
     portal_lives,
     was_read,
 )
@@ -50,6 +51,7 @@ class _Open:
             known,
             gone=gone(self._transaction, snapshot, known),
             newer=newer(self._transaction, snapshot, known),
+            now=now(self._transaction, snapshot),
         )
 
     def apply(self, plan: Plan) -> int:
@@ -211,7 +213,8 @@ class DryRunLedger:
                 before, later = gone(transaction, snapshot, known), newer(transaction, snapshot, known)
             else:
                 before, later = portal.gone(self._portal, snapshot, known), Newer()
-        return replace(known, gone={**before, **self._gone}, newer=later)
+            latest = now(transaction, snapshot)
+        return replace(known, gone={**before, **self._gone}, newer=later, now=latest)
 
     def _known(self, transaction: Transaction, *, has_tables: bool) -> KnownState:
         if has_tables:

@@ -1,7 +1,7 @@
 """Reads back what the ledger last said of each tenant."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from sys import intern
 from typing import Any, Final
 
@@ -38,6 +38,15 @@ def last_pass(transaction: Transaction) -> KnownState:
 def heal(transaction: Transaction) -> None:
     """Gives a state to live lifecycles of the portal that have none; before the state is read."""
     transaction.execute(_SQL["heal"])
+
+
+def now(transaction: Transaction, snapshot: Snapshot) -> datetime:
+    """The later of this machine's clock and the database's, which is asked only if that matters."""
+    ours = datetime.now(UTC)
+    if snapshot.observed_at <= ours:
+        return ours
+    theirs: datetime = transaction.value("SELECT clock_timestamp()")
+    return max(ours, theirs)
 
 
 def known_state(transaction: Transaction) -> KnownState:

@@ -40,7 +40,7 @@ def tenant(
     *packages: object,
     uid: str | None = None,
     org: str = "org-1",
-    created: str = "2026-11-01T00:00:00Z",
+    created: str = "2025-11-01T00:00:00Z",
     deleted: str | None = None,
     suspended_at: str | None = None,
     **spec: object,

@@ -32,7 +32,7 @@ def run(command: Command, tmp_path: Path) -> Any:
     """A pass over tenants, on a day of December."""
 
     def run(day: int, *tenants: Json, flags: str = "") -> Ran:
-        file = snapshot(tmp_path, f"202612{day:02}T000000Z", *tenants)
+        file = snapshot(tmp_path, f"202512{day:02}T000000Z", *tenants)
         return command("run", "--snapshot", file, "--output", "json", *flags.split())
 
     return run
@@ -42,7 +42,7 @@ def test_a_tenant_restored_under_a_new_uid_is_billed_no_second_set_up_fee(
     run: Any, ledger: Ledger
 ) -> None:
     run(1, tenant("ada", "mail", "wiki", uid="old"), tenant("bea"))
-    restored = tenant("ada", "mail", "crm", uid="new", created="2026-12-01T12:00:00Z")
+    restored = tenant("ada", "mail", "crm", uid="new", created="2025-12-01T12:00:00Z")
 
     ran = run(2, restored, tenant("bea"), flags="--rebind")
 
@@ -86,12 +86,12 @@ def test_reopen_withdraws_a_deletion_and_keeps_it_on_record(
     assert ran.status == 0
     assert rows(ran) == [("enabled", "bea", "wiki")]
     # Nobody could read her since the pass before the one that missed her.
-    assert ran.report["rows"][0]["notBefore"] == "2026-12-01T00:00:00Z"
+    assert ran.report["rows"][0]["notBefore"] == "2025-12-01T00:00:00Z"
     (withdrawn,) = ledger.execute(
         "SELECT l.deleted_at, r.deleted_at::date::text, r.deleted_time_source, r.deleted_pass_id, "
         "r.pass_id FROM reconciler_reopenings r JOIN tenant_billing_lifecycle l ON l.id = r.lifecycle_id"
     ).fetchall()
-    assert withdrawn == (None, "2026-12-02", "observed", 2, 3)
+    assert withdrawn == (None, "2025-12-02", "observed", 2, 3)
     assert rows(run(4, *deleted)) == []
 
 
@@ -119,7 +119,7 @@ def move(command: Command, tmp_path: Path) -> Any:
     """`org move` in a pass over tenants, on a day of December."""
 
     def move(day: int, name: str, *tenants: Json, flags: str = "--output json") -> Ran:
-        file = snapshot(tmp_path, f"202612{day:02}T000000Z", *tenants)
+        file = snapshot(tmp_path, f"202512{day:02}T000000Z", *tenants)
         return command("org", "move", name, "--snapshot", file, *flags.split())
 
     return move
@@ -127,11 +127,11 @@ def move(command: Command, tmp_path: Path) -> Any:
 
 BEFORE = [
     tenant("ada", "mail"),
-    tenant("bea", "mail", "wiki", created="2026-12-01T00:00:00Z", suspend=True),
+    tenant("bea", "mail", "wiki", created="2025-12-01T00:00:00Z", suspend=True),
 ]
 AFTER = [
     BEFORE[0],
-    tenant("bea", "mail", "wiki", created="2026-12-01T00:00:00Z", suspend=True, org="org-2"),
+    tenant("bea", "mail", "wiki", created="2025-12-01T00:00:00Z", suspend=True, org="org-2"),
 ]
 
 
@@ -159,7 +159,7 @@ def test_a_moved_tenant_ends_under_its_old_org_and_begins_under_the_new_one(
     ]
     # Since the last pass that could read her.
     times = {(row["notBefore"], row["occurredAt"], row["timeSource"]) for row in ran.report["rows"]}
-    assert times == {("2026-12-01T00:00:00Z", "2026-12-03T00:00:00Z", "observed")}
+    assert times == {("2025-12-01T00:00:00Z", "2025-12-03T00:00:00Z", "observed")}
     assert ledger.execute(
         "SELECT old.tenant_uid = next.tenant_uid, old.deleted_at = next.created_at, next.deleted_at,"
         " m.pass_id"
@@ -168,7 +168,7 @@ def test_a_moved_tenant_ends_under_its_old_org_and_begins_under_the_new_one(
     ).fetchall() == [(True, True, None, 3)]
     # From there on as ever.
     assert rows(run(4, *AFTER)) == []
-    changed = tenant("bea", "mail", created="2026-12-01T00:00:00Z", org="org-2")
+    changed = tenant("bea", "mail", created="2025-12-01T00:00:00Z", org="org-2")
     assert rows(run(5, AFTER[0], changed)) == [("disabled", "bea", "wiki"), ("resumed", "bea", None)]
     assert rows(run(6, AFTER[0])) == [("deleted", "bea", None)]
     assert rows(run(7, AFTER[0], changed, flags="--reopen bea")) == []
@@ -185,7 +185,7 @@ def test_a_moved_tenant_ends_under_its_old_org_and_begins_under_the_new_one(
 def test_a_moved_tenant_is_billed_no_second_set_up_fee(command: Command, run: Any, move: Any) -> None:
     move(3, "bea", *AFTER)
     run(5, *AFTER)
-    lines = json.loads(command("usage", "--month", "2026-12", "--tenant", "bea", "--output", "json").out)
+    lines = json.loads(command("usage", "--month", "2025-12", "--tenant", "bea", "--output", "json").out)
     assert [(line["zitadelOrgId"], line["item"]) for line in lines["lines"]] == [("org-1", "setup_fee")]
 
 
@@ -202,7 +202,7 @@ def test_a_dry_move_writes_nothing_and_its_script_does_the_same(
     moved = ledger.execute("SELECT lifecycle_id, previous_lifecycle_id FROM reconciler_moves").fetchall()
     assert moved == [(3, 2)]
     again = command(
-        "run", "--snapshot", snapshot(tmp_path, "20261204T000000Z", *AFTER), "--output", "json"
+        "run", "--snapshot", snapshot(tmp_path, "20251204T000000Z", *AFTER), "--output", "json"
     )
     assert (again.status, rows(again)) == (0, [])
 
@@ -224,7 +224,7 @@ def test_there_is_nothing_to_move_where_the_org_is_the_same(
 
 
 def restored(*skills: str, uid: str, org: str) -> list[Json]:
-    return [tenant("ada"), tenant("bea", *skills, uid=uid, org=org, created="2026-12-01T00:00:00Z")]
+    return [tenant("ada"), tenant("bea", *skills, uid=uid, org=org, created="2025-12-01T00:00:00Z")]
 
 
 def test_a_restored_tenant_with_another_label_goes_on_and_then_moves(
@@ -239,7 +239,7 @@ def test_a_restored_tenant_with_another_label_goes_on_and_then_moves(
     assert (waiting.status, rows(waiting)) == (4, [])
     moved = move(4, "bea", *restored("mail", "wiki", uid="new", org="org-2"))
     assert (moved.status, len(rows(moved))) == (0, 4)
-    assert {row["notBefore"] for row in moved.report["rows"]} == {"2026-12-01T00:00:00Z"}
+    assert {row["notBefore"] for row in moved.report["rows"]} == {"2025-12-01T00:00:00Z"}
     assert ledger.execute("SELECT count(*) FROM reconciler_moves").fetchall() == [(1,)]
     assert command("verify", "--ledger-only", "--deep").status == 0
 
@@ -279,7 +279,7 @@ def test_a_script_over_several_snapshots_may_rebind(
     command: Command, tmp_path: Path, database: str
 ) -> None:
     files = [
-        snapshot(tmp_path, f"2026120{day}T000000Z", *restored(*skills, uid=uid, org="org-1"))
+        snapshot(tmp_path, f"2025120{day}T000000Z", *restored(*skills, uid=uid, org="org-1"))
         for day, uid, skills in ((1, "old", ["mail"]), (2, "new", ["mail", "wiki"]), (3, "new", []))
     ]
     planned = command("run", "--snapshot", *files, "--rebind", "--dry-run", "--output", "sql")
@@ -303,7 +303,7 @@ def test_a_withdrawn_deletion_stands_although_the_label_changed(
 
 
 def test_a_move_decides_about_one_snapshot(command: Command, tmp_path: Path) -> None:
-    files = [snapshot(tmp_path, f"2026120{day}T000000Z", *AFTER) for day in (1, 2)]
+    files = [snapshot(tmp_path, f"2025120{day}T000000Z", *AFTER) for day in (1, 2)]
     ran = command("org", "move", "bea", "--snapshot", *files)
     assert ran.status == 2
     assert "org move" in ran.err
@@ -320,7 +320,7 @@ def test_so_many_deletions_are_let_through_as_an_operator_allows(
 def test_a_file_of_another_cluster_is_refused_unless_it_is_adopted(
     command: Command, tmp_path: Path, ledger: Ledger
 ) -> None:
-    file = write(tmp_path / "tenants-20261201T000000Z.json", kubectl_list(tenant("ada")))
+    file = write(tmp_path / "tenants-20251201T000000Z.json", kubectl_list(tenant("ada")))
     assert command("run", "--snapshot", file, "--cluster-uid", "one").status == 0
 
     refused = command("run", "--snapshot", file, "--cluster-uid", "two")
@@ -336,7 +336,7 @@ def test_a_file_of_another_cluster_is_refused_unless_it_is_adopted(
 def test_what_was_known_of_an_adopted_cluster_is_known_again(command: Command, tmp_path: Path) -> None:
     def shown(day: int, version: str) -> Path:
         listed = {**kubectl_list(tenant("ada")), "metadata": {"resourceVersion": version}}
-        return write(tmp_path / f"tenants-202612{day:02}T000000Z.json", listed)
+        return write(tmp_path / f"tenants-202512{day:02}T000000Z.json", listed)
 
     command("run", "--snapshot", shown(1, "100"), "--cluster-uid", "one")
     adopting = ("--adopt-cluster", "--cluster-uid")

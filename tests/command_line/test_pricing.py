@@ -27,7 +27,7 @@ def decision(ran: Ran) -> Any:
 def test_prices_are_zero_until_somebody_sets_them(
     command: Command, ledger_url: str, tmp_path: Path
 ) -> None:
-    apply(ledger_url, snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail")))
+    apply(ledger_url, snapshot(tmp_path, "20251201T000000Z", tenant("ada", "mail")))
     told = json.loads(command("pricing", "show", "--output", "json").out)
     assert told.pop("day") == datetime.now(ZoneInfo("Europe/Zurich")).date().isoformat()
     assert told == {
@@ -168,17 +168,17 @@ def test_a_skill_s_price_is_taken_away_from_a_day_on(command: Command, ledger: L
 
 
 def test_an_earlier_day_is_set_until_the_next_value_on_record(command: Command) -> None:
-    command("pricing", "skill", "set", "mail", "0.5", "--from", "2026-06-01")
-    ran = command("pricing", "skill", "set", "mail", "0.4", "--from", "2026-03-01")
-    assert "none → 0.40000, from 2026-03-01 until 2026-06-01, when another one follows" in ran.out
-    again = command("pricing", "skill", "set", "mail", "0.4", "--from", "2026-03-01")
+    command("pricing", "skill", "set", "mail", "0.5", "--from", "2025-06-01")
+    ran = command("pricing", "skill", "set", "mail", "0.4", "--from", "2025-03-01")
+    assert "none → 0.40000, from 2025-03-01 until 2025-06-01, when another one follows" in ran.out
+    again = command("pricing", "skill", "set", "mail", "0.4", "--from", "2025-03-01")
     assert "nothing was changed" in again.out
 
 
 def test_the_history_of_prices_is_printed(command: Command, ledger: Ledger) -> None:
     ledger.execute("UPDATE platform_pricing SET tenant_monthly_fee_chf = 49")
     command("pricing", "skill", "set", "mail", "0.5", "--by", "Anna")
-    command("pricing", "skill", "set", "wiki", "0.5", "--from", "2026-06-01", "--by", "Otto")
+    command("pricing", "skill", "set", "wiki", "0.5", "--from", "2025-06-01", "--by", "Otto")
     out = command("pricing", "history").out
     assert "tenant_monthly_fee_chf  0.00 → 49.00    for all days before, too" in out
     assert "(database user postgres)" in out
@@ -202,8 +202,8 @@ def test_the_history_of_prices_is_printed(command: Command, ledger: Ledger) -> N
     [
         ("set", "--tenant-monthly-fee-chf", "49", "--from", "soon"),
         ("set", "--tenant-monthly-fee-chf", "49", "--from", "0001-01-01"),
-        ("set", "--from", "2026-01-01"),
-        ("show", "--at", "2026-13-01"),
+        ("set", "--from", "2025-01-01"),
+        ("show", "--at", "2025-13-01"),
     ],
 )
 def test_what_is_no_day_is_refused(command: Command, arguments: Sequence[str]) -> None:
@@ -226,7 +226,7 @@ DEFAULTS = {
 
 @pytest.fixture
 def one_tenant(ledger_url: str, tmp_path: Path) -> None:
-    apply(ledger_url, snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail")))
+    apply(ledger_url, snapshot(tmp_path, "20251201T000000Z", tenant("ada", "mail")))
 
 
 @pytest.mark.usefixtures("one_tenant")
@@ -289,7 +289,7 @@ def test_an_org_that_never_had_a_tenant_gets_no_row_unasked(
     command: Command, ledger: Ledger, tmp_path: Path
 ) -> None:
     assert (
-        command("run", "--snapshot", snapshot(tmp_path, "20261201T000000Z", tenant("ada"))).status == 0
+        command("run", "--snapshot", snapshot(tmp_path, "20251201T000000Z", tenant("ada"))).status == 0
     )
     assert command("org", "show", "org-1").status == 0
     ran = command("org", "show", "org-11")
@@ -308,7 +308,7 @@ def test_an_org_that_never_had_a_tenant_is_set_with_a_warning(command: Command) 
 def test_the_price_of_a_skill_that_nobody_has_is_set_with_a_warning(
     command: Command, tmp_path: Path
 ) -> None:
-    file = snapshot(tmp_path, "20261201T000000Z", tenant("ada", "crm"))
+    file = snapshot(tmp_path, "20251201T000000Z", tenant("ada", "crm"))
     assert command("run", "--snapshot", file).status == 0
     ran = command("pricing", "skill", "set", "crmm", "1.5")
     assert ran.status == 0
@@ -319,8 +319,8 @@ def test_the_price_of_a_skill_that_nobody_has_is_set_with_a_warning(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["usage", "--month", "2026-11", "--org", "a", "--org", "b"],
-        ["usage", "--month", "2026-10", "--month", "2026-11"],
+        ["usage", "--month", "2025-11", "--org", "a", "--org", "b"],
+        ["usage", "--month", "2025-10", "--month", "2025-11"],
         ["run", "--snapshot", "a.json", "--snapshot", "b.json"],
         ["run", "--database-url", "postgresql://a", "--database-url", "postgresql://b"],
         ["pricing", "set", "--vat-rate-chli", "1", "--vat-rate-chli", "2"],

@@ -32,9 +32,9 @@ def test_a_dry_run_over_a_chain_prints_what_the_real_run_does(
     command: Command, ledger: Ledger, ledger_url: str
 ) -> None:
     apply(ledger_url, FIRST)
-    third = snapshot(command.folder, "20261105T000000Z", tenant("alpenklinik-davos", "mail"))
-    fourth = snapshot(command.folder, "20261106T000000Z", tenant("neu", "wiki", "mail", suspend=True))
-    files = (SECOND, third, fourth, snapshot(command.folder, "20261107T000000Z", tenant("neu")))
+    third = snapshot(command.folder, "20251105T000000Z", tenant("alpenklinik-davos", "mail"))
+    fourth = snapshot(command.folder, "20251106T000000Z", tenant("neu", "wiki", "mail", suspend=True))
+    files = (SECOND, third, fourth, snapshot(command.folder, "20251107T000000Z", tenant("neu")))
     chain = ("--snapshot", *files, "--allow-deletions", "100", "--output", "json")
     before = content(ledger_url)
     dry = ran(command, "--dry-run", *chain).reports
@@ -142,8 +142,8 @@ def test_sql_knows_an_older_snapshot_of_the_same_instant(
     def shown(time: str, *skills: str) -> Path:
         return snapshot(command.folder, time, tenant("ada", *skills))
 
-    ran(command, "--snapshot", shown("20261201T000000Z", "mail"))
-    older = shown("20261130T235958Z", "mail", "wiki")
+    ran(command, "--snapshot", shown("20251201T000000Z", "mail"))
+    older = shown("20251130T235958Z", "mail", "wiki")
     planned = ran(command, "--dry-run", "--snapshot", older, "--output", "sql")
     # Two clocks may differ by a moment: it is written at the last pass's instant.
     ran(command, "--snapshot", older)

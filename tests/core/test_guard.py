@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from reconciler.core.cases import Case
-from reconciler.core.guard import Limits, guard
+from reconciler.core.guard import Limits, fence, guard
 from reconciler.core.kinds import Kind
 from reconciler.core.plan import Plan, plan
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant
+from reconciler.core.times import FUTURE_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused
 from tests.core.examples import LAST, P, at, known, lifecycle, said, snapshot, tenant, unreadable
 from tests.outcome import outcome
@@ -372,3 +374,14 @@ def test_more_than_five_seconds_before_the_last_pass_is_older_whatever_the_resou
 def test_before_the_first_pass_nothing_is_older() -> None:
     planned = guarded(snapshot([tenant("A")], version="1", observed=at(-9999)), known(last=None))
     assert said(planned) == ["aare/A created"]
+
+
+@pytest.mark.parametrize("digest", [None, "0" * 64])
+def test_a_snapshot_ahead_of_every_clock_is_refused(digest: str | None) -> None:
+    seen = replace(snapshot([tenant("A")]), digest=digest)
+    now = seen.observed_at - FUTURE_TOLERANCE
+    assert fence(plan(seen, KnownState(now=now)), KnownState(now=now), Limits())
+    behind = KnownState(now=now - timedelta(seconds=1))
+    with pytest.raises(Refused, match="ahead of this machine's clock") as refused:
+        fence(plan(seen, behind), behind, Limits(adopt_cluster=True))
+    assert ("--observed-at" in str(refused.value)) is (digest is not None)

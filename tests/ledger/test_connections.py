@@ -25,7 +25,7 @@ SECRET = "s3cret"
 
 
 def passed(command: Command, folder: Path, day: int = 1, **settings: str) -> Ran:
-    file = snapshot(folder, f"202612{day:02}T000000Z", tenant("ada", "mail"))
+    file = snapshot(folder, f"202512{day:02}T000000Z", tenant("ada", "mail"))
     return command("run", "--snapshot", file, **settings)
 
 
@@ -81,7 +81,7 @@ def test_a_ledger_that_is_set_to_read_only_is_not_written(
         assert (ran.status, ran.out) == (1, "")
         assert "default_transaction_read_only" in ran.err
         assert "RESET" in ran.err
-        assert command("usage", "--month", "2026-11", RECONCILER_DATABASE_URL=url).status == 0
+        assert command("usage", "--month", "2025-11", RECONCILER_DATABASE_URL=url).status == 0
     finally:
         ledger.execute(f"DROP ROLE {role}".encode())
     assert ledger.execute("SELECT count(*) FROM reconciler_passes").fetchone() == (1,)
@@ -111,7 +111,7 @@ def test_a_standby_says_to_connect_to_the_primary(
             ran = passed(command, tmp_path, 2, RECONCILER_DATABASE_URL=url)
             assert (ran.status, ran.out) == (1, "")
             assert "connect to the primary" in ran.err
-            planned = snapshot(tmp_path, "20261203T000000Z", tenant("ada"))
+            planned = snapshot(tmp_path, "20251203T000000Z", tenant("ada"))
             dry = command("run", "--dry-run", "--snapshot", planned, RECONCILER_DATABASE_URL=url)
             assert dry.status == 0
     finally:

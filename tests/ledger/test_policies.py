@@ -39,7 +39,7 @@ def role(command: Command, ledger: Ledger) -> Iterator[str]:
 def hosted(command: Command, ledger_url: str, role: str, tmp_path: Path) -> Command:
     """The command as that role; two tenants are in the ledger, one of them with skills."""
     command.settings["RECONCILER_DATABASE_URL"] = ledger_url.replace("postgres@", f"{role}@")
-    file = snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail", "wiki"), tenant("bea"))
+    file = snapshot(tmp_path, "20251201T000000Z", tenant("ada", "mail", "wiki"), tenant("bea"))
     assert command("run", "--snapshot", file).status == 0
     return command
 
@@ -57,7 +57,7 @@ def test_a_pass_does_not_write_by_filtered_rows(
 ) -> None:
     before = content(ledger_url)
     secure(ledger, table, policy)
-    later = snapshot(tmp_path, "20261202T000000Z", tenant("ada", "mail", suspend=True))
+    later = snapshot(tmp_path, "20251202T000000Z", tenant("ada", "mail", suspend=True))
     ran = hosted("run", "--snapshot", later, "--allow-deletions", "1")
     assert (ran.status, ran.out) == (2, "")
     assert "row-level security" in ran.err
@@ -66,7 +66,7 @@ def test_a_pass_does_not_write_by_filtered_rows(
     assert content(ledger_url) == before
 
 
-@pytest.mark.parametrize("arguments", [["usage", "--month", "2026-11"], ["history", "ada"]])
+@pytest.mark.parametrize("arguments", [["usage", "--month", "2025-11"], ["history", "ada"]])
 def test_a_report_does_not_leave_out_what_a_policy_hides(
     arguments: list[str], hosted: Command, ledger: Ledger
 ) -> None:
@@ -81,7 +81,7 @@ def test_a_dry_run_does_not_plan_a_backfill_over_rows_that_a_policy_hides(
 ) -> None:
     for table in EVERY_TABLE[1:]:
         secure(ledger, table)
-    later = snapshot(tmp_path, "20261202T000000Z", tenant("ada", "mail", "wiki"), tenant("bea"))
+    later = snapshot(tmp_path, "20251202T000000Z", tenant("ada", "mail", "wiki"), tenant("bea"))
     ran = hosted("run", "--snapshot", later, "--dry-run")
     assert (ran.status, ran.out) == (2, "")
     assert "row-level security" in ran.err
@@ -93,7 +93,7 @@ def test_a_role_that_no_policy_binds_goes_on(
     for table in EVERY_TABLE:
         secure(ledger, table)
     ledger.execute(f"ALTER ROLE {role} BYPASSRLS".encode())
-    later = snapshot(tmp_path, "20261202T000000Z", tenant("ada", "mail"), tenant("bea"))
+    later = snapshot(tmp_path, "20251202T000000Z", tenant("ada", "mail"), tenant("bea"))
     ran = hosted("run", "--snapshot", later, "--output", "json")
     assert ran.status == 0
     assert ran.report["eventsInserted"] == 1
@@ -122,7 +122,7 @@ def test_a_statement_that_reaches_fewer_rows_than_planned_fails_the_pass(
     ledger.execute(
         "CREATE FUNCTION drop_it() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
     )
-    later = snapshot(tmp_path, "20261202T000000Z", tenant("ada", "mail", suspend=True))
+    later = snapshot(tmp_path, "20251202T000000Z", tenant("ada", "mail", suspend=True))
     ran_before = ledger.execute("SELECT count(*) FROM reconciler_passes").fetchone()
     if statement.startswith("DELETE"):
         # After the known state was read, as by a pass of another program.

@@ -45,7 +45,7 @@ def test_who_runs_passes_needs_no_rights_of_the_owner(
 ) -> None:
     url = acting_as(ledger_url, roles[kind])
     for day, tenants in enumerate(PASSES, start=1):
-        file = snapshot(tmp_path, f"2026120{day}T000000Z", *tenants)
+        file = snapshot(tmp_path, f"2025120{day}T000000Z", *tenants)
         ran = command("run", "--snapshot", file, RECONCILER_DATABASE_URL=url)
         assert (ran.status, ran.err) == (0, "")
 
@@ -54,7 +54,7 @@ def test_the_reader_plans_and_tells_but_cannot_write(
     command: Command, ledger_url: str, roles: dict[str, str], tmp_path: Path
 ) -> None:
     url = acting_as(ledger_url, roles["reader"])
-    file = snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail"))
+    file = snapshot(tmp_path, "20251201T000000Z", tenant("ada", "mail"))
     assert command("run", "--snapshot", file, "--dry-run", RECONCILER_DATABASE_URL=url).status == 0
     assert command("coverage", RECONCILER_DATABASE_URL=url).status == 0
     assert command("verify", "--snapshot", file, "--deep", RECONCILER_DATABASE_URL=url).status == 0
@@ -92,10 +92,10 @@ def test_a_role_may_not(kind: str, statement: str, ledger_url: str, roles: dict[
 def test_the_reader_counts_the_days_and_sees_the_prices(
     command: Command, ledger_url: str, roles: dict[str, str], tmp_path: Path
 ) -> None:
-    command("run", "--snapshot", snapshot(tmp_path, "20261201T000000Z", tenant("ada", "mail")))
+    command("run", "--snapshot", snapshot(tmp_path, "20251201T000000Z", tenant("ada", "mail")))
     url = acting_as(ledger_url, roles["reader"])
     for arguments in (
-        ("usage", "--month", "2026-11", "--prices", "--bounds", "--as-of", "now"),
+        ("usage", "--month", "2025-11", "--prices", "--bounds", "--as-of", "now"),
         ("pricing", "show"),
         ("org", "list"),
     ):
