@@ -15,7 +15,7 @@ ROLES: Final = {
 }
 """The roles, and which files each is made of."""
 
-_SCHEMA: Final = resources.files("reconciler") / "schema"
+_FOLDER: Final = resources.files("reconciler") / "schema" / "grants"
 
 _SEQUENCES: Final = """
 SELECT pg_get_serial_sequence(name, 'id')
@@ -33,7 +33,5 @@ def grant(transaction: Transaction, database: Database, kind: str, role: str) ->
     schema = transaction.value("SELECT quote_ident(current_schema())")
     transaction.execute(f"GRANT USAGE ON SCHEMA {schema} TO {found[0][0]}")
     for included in ROLES[kind]:
-        statements = (_SCHEMA / "grants" / f"{included}.sql").read_text(encoding="utf-8")
+        statements = (_FOLDER / f"{included}.sql").read_text(encoding="utf-8")
         transaction.execute(statements.format(role=found[0][0], sequences=sequences))
-    # Whoever may read the ledger may call the functions that read it.
-    transaction.execute((_SCHEMA / "90-functions.sql").read_text(encoding="utf-8"))

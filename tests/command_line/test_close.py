@@ -271,7 +271,7 @@ def test_the_revisions_explain_every_rappen_of_the_difference(
         (
             ("usage", "--month", "2026-03", "--corrections", "--since-close", "--as-of", "now"),
             2,
-            "no --as-of",
+            "without --as-of",
         ),
     ],
 )

@@ -105,8 +105,8 @@ def test_an_instant_is_answered_too(told: Command) -> None:
 
 
 def test_a_day_of_25_hours_is_one_day(told: Command) -> None:
-    report = told("history", "ada", "--at", "2025-10-25", "--output", "json").report
-    assert (report["from"], report["to"]) == ("2025-10-24T22:00:00Z", "2025-10-25T23:00:00Z")
+    report = told("history", "ada", "--at", "2025-10-26", "--output", "json").report
+    assert (report["from"], report["to"]) == ("2025-10-25T22:00:00Z", "2025-10-26T23:00:00Z")
     assert not any(one["isBillable"] for one in report["lifecycles"])
 
 

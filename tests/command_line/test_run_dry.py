@@ -32,9 +32,9 @@ def test_a_dry_run_over_a_chain_prints_what_the_real_run_does(
     command: Command, ledger: Ledger, ledger_url: str
 ) -> None:
     apply(ledger_url, FIRST)
-    third = snapshot(command.folder, "20251105T000000Z", tenant("alpenklinik-davos", "mail"))
-    fourth = snapshot(command.folder, "20251106T000000Z", tenant("neu", "wiki", "mail", suspend=True))
-    files = (SECOND, third, fourth, snapshot(command.folder, "20251107T000000Z", tenant("neu")))
+    third = snapshot(command.folder, "20261105T000000Z", tenant("alpenklinik-davos", "mail"))
+    fourth = snapshot(command.folder, "20261106T000000Z", tenant("neu", "wiki", "mail", suspend=True))
+    files = (SECOND, third, fourth, snapshot(command.folder, "20261107T000000Z", tenant("neu")))
     chain = ("--snapshot", *files, "--allow-deletions", "100", "--output", "json")
     before = content(ledger_url)
     dry = ran(command, "--dry-run", *chain).reports

@@ -291,7 +291,7 @@ def test_what_a_month_would_have_cost_at_the_prices_of_a_day(
     ("flags", "status", "told"),
     [
         ("", 2, "--month"),
-        ("--month 2025-13", 2, "like 2025-10"),
+        ("--month 2025-13", 2, "like 2026-10"),
         ("--month 2025-12 --from 2025-12-01", 2, "--month"),
         ("--from 2025-12-01", 2, "--to"),
         ("--from 2025-12-01 --to 2025-12-32", 2, "--to"),
