@@ -48,7 +48,7 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     version, newest = snapshot.resource_version, known.cluster_version
     is_other = ours is not None and theirs is not None and ours != theirs
     is_back = went_back(snapshot, known)
-    if known.now is not None and snapshot.observed_at > known.now + FUTURE_TOLERANCE:
+    if known.latest is not None and snapshot.observed_at > known.latest + FUTURE_TOLERANCE:
         advice = (
             "date the file by its name, as in tenants-20261122T050000Z.json, or by --observed-at"
             if snapshot.digest is not None
@@ -56,7 +56,7 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
         )
         raise Refused(
             f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) is ahead of "
-            f"this machine's clock and of the database's ({stamp(known.now)}); nothing was written; "
+            f"this machine's clock and of the database's ({stamp(known.latest)}); nothing was written; "
             f"{advice}"
         )
     if is_other and not adopting:

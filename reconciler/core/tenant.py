@@ -147,7 +147,7 @@ class KnownState(Struct, frozen=True, kw_only=True):
     """When watched deletions were held, within RECENT."""
     watched_deletions: Sequence[datetime] = ()
     """When weak deletions that were watched were written, within RECENT."""
-    now: datetime | None = None
+    latest: datetime | None = None
     """The later of this machine's clock and the database's; None: nobody asked."""
     preparation: str = ""
     """SQL that the pass runs first: the tables are not there yet, or not as it needs them."""

@@ -23,8 +23,8 @@ from reconciler.ledger.state_reader import (
     known_state,
     last_age,
     last_pass,
+    latest,
     newer,
-    now,
     portal_lives,
     was_read,
 )
@@ -51,7 +51,7 @@ class _Open:
             known,
             gone=gone(self._transaction, snapshot, known),
             newer=newer(self._transaction, snapshot, known),
-            now=now(self._transaction, snapshot),
+            latest=latest(self._transaction, snapshot),
         )
 
     def apply(self, plan: Plan) -> int:
@@ -213,8 +213,8 @@ class DryRunLedger:
                 before, later = gone(transaction, snapshot, known), newer(transaction, snapshot, known)
             else:
                 before, later = portal.gone(self._portal, snapshot, known), Newer()
-            latest = now(transaction, snapshot)
-        return replace(known, gone={**before, **self._gone}, newer=later, now=latest)
+            clock = latest(transaction, snapshot)
+        return replace(known, gone={**before, **self._gone}, newer=later, latest=clock)
 
     def _known(self, transaction: Transaction, *, has_tables: bool) -> KnownState:
         if has_tables:

@@ -40,7 +40,7 @@ def heal(transaction: Transaction) -> None:
     transaction.execute(_SQL["heal"])
 
 
-def now(transaction: Transaction, snapshot: Snapshot) -> datetime:
+def latest(transaction: Transaction, snapshot: Snapshot) -> datetime:
     """The later of this machine's clock and the database's, which is asked only if that matters."""
     ours = datetime.now(UTC)
     if snapshot.observed_at <= ours:

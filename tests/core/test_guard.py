@@ -380,8 +380,8 @@ def test_before_the_first_pass_nothing_is_older() -> None:
 def test_a_snapshot_ahead_of_every_clock_is_refused(digest: str | None) -> None:
     seen = replace(snapshot([tenant("A")]), digest=digest)
     now = seen.observed_at - FUTURE_TOLERANCE
-    assert fence(plan(seen, KnownState(now=now)), KnownState(now=now), Limits())
-    behind = KnownState(now=now - timedelta(seconds=1))
+    assert fence(plan(seen, KnownState(latest=now)), KnownState(latest=now), Limits())
+    behind = KnownState(latest=now - timedelta(seconds=1))
     with pytest.raises(Refused, match="ahead of this machine's clock") as refused:
         fence(plan(seen, behind), behind, Limits(adopt_cluster=True))
     assert ("--observed-at" in str(refused.value)) is (digest is not None)
