@@ -96,9 +96,21 @@ def _set(
     with database.transaction() as transaction:
         schema.check_current(transaction, database)
         changes = [
-            _change(row)
+            PriceChange(
+                id=number,
+                column=column,
+                skill_id=skill,
+                previous=previous,
+                value=value,
+                valid_from=since,
+                recorded_at=recorded_at,
+                recorded_by=by,
+                database_user=user,
+            )
             for column, value in wanted.items()
-            for row in transaction.rows(_SQL["set"], column, value, valid_from, skill, by)
+            for number, previous, since, recorded_at, user in transaction.rows(
+                _SQL["set"], column, value, valid_from, skill, by
+            )
         ]
         if not changes:
             return None

@@ -154,7 +154,7 @@ QUESTIONS = (
         ("'2026-03-01', '2026-04-01', org => 'nobody'", "knows no organisation 'nobody'"),
         ("'2026-03-01', '2026-04-01', time_zone => 'Zurich'", 'time zone "Zurich" not recognized'),
         ("'2026-03-01', '2026-04-01', time_zone => NULL", "one like Europe/Zurich"),
-        ("'2026-03-01', '2026-04-01', as_of => '2020-01-01'", "holds no pass"),
+        ("'2026-03-01', '2026-04-01', as_of => '2020-01-01'", "has no pass"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_an_error_and_no_figure(

@@ -15,8 +15,7 @@ WHERE skill_id NOT IN (SELECT p.skill_id FROM billing_prices(%s) p WHERE p.skill
 
 -- set --
 -- Sets a price, and returns what was recorded; no row where it is so already.
-SELECT h.id, h.column_name, h.skill_id, h.previous, h.value, h.valid_from, h.recorded_at, h.recorded_by, h.database_user
-FROM billing_set_price(%s, %s::numeric, %s::date, %s, %s) made JOIN reconciler_price_history h ON h.id = made.number
+SELECT number, previous, since, recorded_at, database_user FROM billing_set_price(%s, %s::numeric, %s::date, %s, %s)
 
 -- until --
 -- The day on which what was recorded for a day gives way to a later value; null: none is on record.
