@@ -27,7 +27,7 @@ from prometheus_client import (
 from reconciler.core.cases import Case
 from reconciler.core.kinds import Kind
 from reconciler.core.plan import Plan
-from reconciler.core.tenant import KnownState, Snapshot
+from reconciler.core.tenant import KnownState, Setback, Snapshot
 from reconciler.errors import Refused, UsageError
 from reconciler.passes import Cluster, Connected, Ledger, OpenLedger, Pass, Watch
 
@@ -332,3 +332,6 @@ class _OpenTimedLedger:
         self._health.took("plan", now - self._known_since)
         self.writing_since = self.writing_since or now
         return self._opened.apply(plan)
+
+    def remember(self, setback: Setback) -> None:
+        self._opened.remember(setback)

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from reconciler.core.cases import NONE, Overrides
 from reconciler.core.guard import Limits, guard
 from reconciler.core.plan import Plan, plan
-from reconciler.core.position import is_news
-from reconciler.core.tenant import KnownState, Snapshot
-from reconciler.errors import OutdatedSnapshot
+from reconciler.core.position import is_news, setback
+from reconciler.core.tenant import KnownState, Setback, Snapshot
+from reconciler.errors import OutdatedSnapshot, WentBack
 
 MOST_GATHERINGS: Final = 4
 """A pass that another one overtook gathers again, three times."""
@@ -78,6 +78,9 @@ class OpenLedger(Protocol):
     def apply(self, plan: Plan) -> int | None:
         """Returns the number of the pass, where it was written."""
 
+    def remember(self, setback: Setback) -> None:
+        """Refuses what comes from this cluster from now on, until an operator decides."""
+
 
 class Ledger(Protocol):
     """The billing tables, and what they last said."""
@@ -100,8 +103,14 @@ def run_pass(source: Source, ledger: Ledger, limits: Limits, overrides: Override
     def once(snapshot: Snapshot) -> Pass:
         with ledger.open() as opened:
             known = opened.known_state(snapshot)
-            guarded = guard(plan(snapshot, known, overrides), known, limits)
-            return Pass(guarded, known, opened.apply(guarded))
+            try:
+                guarded = guard(plan(snapshot, known, overrides), known, limits)
+            except WentBack as error:
+                opened.remember(setback(snapshot))
+                refused = error
+            else:
+                return Pass(guarded, known, opened.apply(guarded))
+        raise refused
 
     return gathered(source, once)
 

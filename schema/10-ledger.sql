@@ -311,6 +311,22 @@ COMMENT ON COLUMN reconciler_moves.pass_id IS 'The pass that did it.';
 COMMENT ON COLUMN reconciler_moves.lifecycle_id IS 'The lifecycle under the new organisation. It does not pay a second set-up fee.';
 COMMENT ON COLUMN reconciler_moves.previous_lifecycle_id IS 'The lifecycle under the old one.';
 
+CREATE TABLE IF NOT EXISTS reconciler_setbacks (
+    id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    cluster_uid      text NOT NULL,
+    found_at         timestamptz NOT NULL,
+    resource_version text NOT NULL,
+    ledger_version   text NOT NULL,
+    after_pass_id    bigint NOT NULL REFERENCES reconciler_passes (id)
+);
+COMMENT ON TABLE reconciler_setbacks IS 'Lists that showed an older state of the cluster than the ledger has, as after a restore of etcd. Until a later pass adopts the cluster (--adopt-cluster), no pass over it is written. Append-only.';
+COMMENT ON COLUMN reconciler_setbacks.id IS 'Number of the setback.';
+COMMENT ON COLUMN reconciler_setbacks.cluster_uid IS 'The cluster.';
+COMMENT ON COLUMN reconciler_setbacks.found_at IS 'When the list arrived.';
+COMMENT ON COLUMN reconciler_setbacks.resource_version IS 'The resourceVersion of the list.';
+COMMENT ON COLUMN reconciler_setbacks.ledger_version IS 'The resourceVersion of the ledger before the list was requested.';
+COMMENT ON COLUMN reconciler_setbacks.after_pass_id IS 'The last pass before it.';
+
 -- Changes of prices and organisations that were made with reconciler. Changes by the portal or by others are not recorded here.
 CREATE TABLE IF NOT EXISTS reconciler_decisions (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -526,6 +542,8 @@ CREATE OR REPLACE TRIGGER reconciler_reopenings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_reopenings EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_moves_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_moves EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_setbacks_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_setbacks EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_decisions_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_decisions EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_passes_append_only

@@ -64,6 +64,13 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
             f"the snapshot is of cluster {quoted(theirs or '')}, the ledger of {quoted(ours or '')}; "
             "nothing was written. If it continues the old one, run once with --adopt-cluster"
         )
+    if known.setback is not None and not is_other and not adopting:
+        raise Refused(
+            f"on {stamp(known.setback.found_at)} the API server showed an older state than before "
+            f"(resourceVersion {known.setback.version} after {known.setback.ledger_version}), as after "
+            "a restore from a backup; nothing was written since. If that is so, run once with "
+            "--adopt-cluster"
+        )
     if is_back and not adopting:
         kind = WentBack if snapshot.after is not None else OutdatedSnapshot
         raise kind(
@@ -96,7 +103,8 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
             f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) "
             f"is older than what the portal wrote ({stamp(recent)}); nothing was written"
         )
-    return replace(plan, adopts_cluster=adopting and (is_other or is_back))
+    decides = is_other or is_back or known.setback is not None
+    return replace(plan, adopts_cluster=adopting and decides)
 
 
 def spare(plan: Plan, known: KnownState) -> Plan:

@@ -6,7 +6,7 @@ they say nothing.
 
 from msgspec import Struct
 
-from reconciler.core.tenant import KnownState, Snapshot
+from reconciler.core.tenant import KnownState, Setback, Snapshot
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -22,8 +22,15 @@ def number(version: str | None) -> int | None:
 
 
 def position(known: KnownState) -> Position:
-    """How far the ledger is."""
-    return Position(cluster_uid=known.cluster_uid, version=known.cluster_version)
+    """How far the ledger is; nowhere, where its server went back and nobody decided about that."""
+    version = known.cluster_version if known.setback is None else None
+    return Position(cluster_uid=known.cluster_uid, version=version)
+
+
+def setback(snapshot: Snapshot) -> Setback:
+    """What is remembered of a list that its server should not have shown."""
+    version, before = number(snapshot.resource_version) or 0, snapshot.after or 0
+    return Setback(found_at=snapshot.observed_at, version=version, ledger_version=before)
 
 
 def is_news(snapshot: Snapshot, known: KnownState) -> bool:

@@ -123,6 +123,16 @@ class LastPass(Struct, frozen=True, kw_only=True):
     """Whether it was of the ledger's cluster and had a resourceVersion."""
 
 
+class Setback(Struct, frozen=True, kw_only=True):
+    """A list of the ledger's cluster that showed less than had been seen, as after a restore of etcd."""
+
+    found_at: datetime
+    version: int
+    """The resourceVersion of the list."""
+    ledger_version: int
+    """That of the ledger, before the list was asked for."""
+
+
 RECENT: Final = timedelta(hours=1)
 """How long a watched deletion counts among those that may be too many."""
 
@@ -157,6 +167,8 @@ class KnownState(Struct, frozen=True, kw_only=True):
     """The highest resourceVersion of the passes over that cluster, since it was last adopted."""
     listed_version: int | None = None
     """The same of its lists."""
+    setback: Setback | None = None
+    """Its server went back, and no operator has decided since what becomes of that."""
     newer: Newer | None = Newer()
     """Of what the passes since are that are newer than the list in question; None: that is not known."""
 

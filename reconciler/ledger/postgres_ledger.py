@@ -12,7 +12,7 @@ from reconciler.core.plan import Plan
 from reconciler.core.portal import PortalLife
 from reconciler.core.position import Position, position
 from reconciler.core.state_cache import StateCache
-from reconciler.core.tenant import KnownState, Lifecycle, Newer, Snapshot
+from reconciler.core.tenant import KnownState, Lifecycle, Setback, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
@@ -28,7 +28,7 @@ from reconciler.ledger.state_reader import (
     portal_lives,
     was_read,
 )
-from reconciler.ledger.writer import was_written, write
+from reconciler.ledger.writer import remember, was_written, write
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,11 @@ class _Open:
         elif self.state is not None:
             self.state.forward(plan, written)
         return written.pass_id
+
+    def remember(self, setback: Setback) -> None:
+        remember(self._transaction, setback)
+        # It is read back by whoever comes next.
+        self.state = None
 
 
 class PostgresLedger:
@@ -159,6 +164,9 @@ class _OpenDryRun:
     def apply(self, plan: Plan) -> None:
         self._ledger.plan_on(plan)
 
+    def remember(self, setback: Setback) -> None:
+        """Nothing: a dry run finds it anew."""
+
 
 class DryRunLedger:
     """The ledger, to be read: plans follow one another as if each had been written."""
@@ -196,7 +204,9 @@ class DryRunLedger:
         if self._kept is not None:
             return position(self._kept.passes)
         with self._database.transaction(read_only=True) as transaction:
-            return position(last_pass(transaction) if schema.version(transaction) else KnownState())
+            found = schema.version(transaction)
+            is_current = found == schema.VERSION
+            return position(last_pass(transaction, is_current=is_current) if found else KnownState())
 
     @contextmanager
     def open(self) -> Iterator[_OpenDryRun]:
@@ -205,20 +215,23 @@ class DryRunLedger:
     def read(self, snapshot: Snapshot) -> KnownState:
         """The known state, in a transaction in which the database refuses every write."""
         with self._database.transaction(read_only=True) as transaction:
-            has_tables = schema.version(transaction) > 0
+            found = schema.version(transaction)
             if self._kept is None:
-                self._kept = StateCache(self._known(transaction, has_tables=has_tables))
+                self._kept = StateCache(self._known(transaction, found))
             known = self._kept.known(snapshot)
-            if has_tables:
-                before, later = gone(transaction, snapshot, known), newer(transaction, snapshot, known)
+            if found:
+                before = gone(transaction, snapshot, known)
             else:
-                before, later = portal.gone(self._portal, snapshot, known), Newer()
+                before = portal.gone(self._portal, snapshot, known)
+            # Before version 3, no watched pass says whom it is about.
+            later = newer(transaction, snapshot, known) if found == schema.VERSION else None
             clock = latest(transaction, snapshot)
         return replace(known, gone={**before, **self._gone}, newer=later, latest=clock)
 
-    def _known(self, transaction: Transaction, *, has_tables: bool) -> KnownState:
-        if has_tables:
-            return replace(known_state(transaction), preparation=self._preparation)
+    def _known(self, transaction: Transaction, found: int) -> KnownState:
+        if found:
+            known = known_state(transaction, is_current=found == schema.VERSION)
+            return replace(known, preparation=self._preparation)
         self._portal = portal_lives(transaction)
         return KnownState(adopted=portal.alive(self._portal), preparation=self._preparation)
 

@@ -9,15 +9,18 @@ from msgspec.structs import replace
 
 from reconciler.core.portal import PortalEvent, PortalLife, PortalLifecycle, lives
 from reconciler.core.position import is_overtaken, number
-from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Newer, Snapshot
+from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Newer, Setback, Snapshot
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
 
 _SQL: Final = load("state_reader")
 
 
-def last_pass(transaction: Transaction) -> KnownState:
-    """What is known of the passes themselves, and of no tenant yet."""
+def last_pass(transaction: Transaction, *, is_current: bool = True) -> KnownState:
+    """What is known of the passes themselves, and of no tenant yet.
+
+    `is_current`: the schema is that of this program; before version 3, no server was found to go back.
+    """
     rows = transaction.rows(_SQL["last_pass"], RECENT, RECENT)
     if not rows:
         return KnownState()
@@ -32,7 +35,14 @@ def last_pass(transaction: Transaction) -> KnownState:
         cluster_uid=cluster_uid,
         cluster_version=max(versions, default=None),
         listed_version=number(listed),
+        setback=_setback(transaction, cluster_uid) if is_current else None,
     )
+
+
+def _setback(transaction: Transaction, cluster_uid: str | None) -> Setback | None:
+    for found_at, version, ledger_version in transaction.rows(_SQL["setback"], cluster_uid):
+        return Setback(found_at=found_at, version=int(version), ledger_version=int(ledger_version))
+    return None
 
 
 def heal(transaction: Transaction) -> None:
@@ -49,7 +59,7 @@ def latest(transaction: Transaction, snapshot: Snapshot) -> datetime:
     return max(ours, theirs)
 
 
-def known_state(transaction: Transaction) -> KnownState:
+def known_state(transaction: Transaction, *, is_current: bool = True) -> KnownState:
     """The last known state of every live lifecycle."""
     live: dict[str, Lifecycle] = {}
     adopted: dict[str, Lifecycle] = {}
@@ -59,7 +69,7 @@ def known_state(transaction: Transaction) -> KnownState:
             adopted[lifecycle.name] = lifecycle
         else:
             live[lifecycle.uid] = lifecycle
-    return replace(last_pass(transaction), live=live, adopted=adopted)
+    return replace(last_pass(transaction, is_current=is_current), live=live, adopted=adopted)
 
 
 def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Mapping[str, Lifecycle]:

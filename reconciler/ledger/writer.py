@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from reconciler.core.kinds import LIFECYCLE, MEANING
 from reconciler.core.plan import Change, Plan, Row
 from reconciler.core.state_cache import Written
+from reconciler.core.tenant import Setback
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
 from reconciler.ledger.steps import (
@@ -89,6 +90,13 @@ def _known_subjects(plan: Plan) -> list[Subject]:
         for row in change.rows
         if MEANING[row.kind].subject != LIFECYCLE
     ]
+
+
+def remember(transaction: Transaction, setback: Setback) -> None:
+    """Records that the server of the ledger's cluster went back."""
+    transaction.execute(
+        _SQL["setback"], setback.found_at, str(setback.version), str(setback.ledger_version)
+    )
 
 
 def was_written(transaction: Transaction, pass_id: int) -> bool:

@@ -1,10 +1,10 @@
 -- runner: passes. It adds events and never changes one, makes no tables, and reads no way of payment.
 GRANT SELECT ON
     reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
-    reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
+    reconciler_setbacks, reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
 TO {role};
 GRANT INSERT ON
-    reconciler_rebindings, reconciler_reopenings, reconciler_moves, tenant_billing_lifecycle
+    reconciler_rebindings, reconciler_reopenings, reconciler_moves, reconciler_setbacks, tenant_billing_lifecycle
 TO {role};
 -- The database numbers and dates these rows. A number given by hand would put a row behind those of later passes.
 DO $$

@@ -393,8 +393,15 @@ def test_a_cluster_restored_from_a_backup_is_refused_until_it_is_adopted(
     failed(run(), 3, str(backup), str(newest), "--adopt-cluster")
     assert lists(server) == 1
     assert content(ledger_url) == before
+
+    # The server comes past where the ledger was, and that is remembered.
+    server.tenants.write_elsewhere(120)
+    server.tenants.delete("anna")
+    failed(run(), 3, "older state than before", str(backup), str(newest), "--adopt-cluster")
+    assert content(ledger_url) == before
     done = run("--adopt-cluster")
-    assert (done.status, rows(done)) == (0, ["deleted emil observed"])
+    assert (done.status, rows(done)) == (0, ["deleted anna observed", "deleted emil observed"])
+    assert run().status == 0
 
 
 def test_verify_compares_with_the_cluster_and_writes_nothing(

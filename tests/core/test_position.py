@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from reconciler.core.guard import Limits, guard
 from reconciler.core.plan import Plan, plan
 from reconciler.core.position import is_overtaken, position
-from reconciler.core.tenant import KnownState, LastPass, Newer, Snapshot
+from reconciler.core.tenant import KnownState, LastPass, Newer, Setback, Snapshot
 from reconciler.errors import OutdatedSnapshot, Refused, WentBack
 from tests.core.examples import LAST, S, at, known, lifecycle, said, snapshot, tenant, unreadable
 
@@ -114,3 +114,18 @@ def test_the_first_list_follows_nothing_and_the_next_says_since_when_it_does_not
 def test_the_position_is_the_highest_and_not_the_last() -> None:
     state = overtaken()
     assert position(state).version == 120
+
+
+SETBACK = Setback(found_at=at(70), version=90, ledger_version=115)
+
+
+def test_once_a_server_has_gone_back_nothing_of_it_is_let_through_until_an_operator_decides() -> None:
+    state = overtaken(setback=SETBACK)
+    later = listed(500, tenant("B", "brienz", "mail"))
+    change = replace(later, scope=frozenset({"B"}), after=None)
+    for shown in (later, change):
+        with pytest.raises(Refused, match=r"12:01:10Z .* \(resourceVersion 90 after 115\)") as refused:
+            made(shown, state)
+        assert not isinstance(refused.value, WentBack | OutdatedSnapshot)
+    assert made(later, state, adopt=True).adopts_cluster
+    assert position(state).version is None

@@ -8,8 +8,8 @@ SELECT extract(epoch FROM clock_timestamp() - written_at)::float8 FROM reconcile
 
 -- last_pass --
 -- The last pass, the cluster and the resourceVersions of its last list and last watched change since it was adopted,
--- the last complete list, and the instants of the weak deletions that were watched, written and held, within an interval before the last
--- pass.
+-- the last complete list, and the instants of the weak deletions that were watched, written and held, within two
+-- intervals before the last pass.
 WITH cluster AS (
     SELECT cluster_uid FROM reconciler_passes WHERE cluster_uid IS NOT NULL ORDER BY id DESC LIMIT 1
 ), adopted AS (
@@ -32,6 +32,13 @@ SELECT id, asked_at, observed_at,
        ARRAY(SELECT p.observed_at FROM reconciler_passes p
              WHERE NOT p.complete AND p.held_back <> '[]' AND p.observed_at > last.observed_at - %s::interval)
 FROM reconciler_passes last ORDER BY id DESC LIMIT 1
+
+-- setback --
+-- When the server of a cluster was found to have gone back, to which resourceVersion and from which, where no pass has
+-- adopted the cluster since.
+SELECT found_at, resource_version, ledger_version FROM reconciler_setbacks
+WHERE cluster_uid = %s AND after_pass_id >= (SELECT coalesce(max(id), 0) FROM reconciler_passes WHERE adopted_cluster)
+ORDER BY id LIMIT 1
 
 -- live --
 -- The last known state of every live lifecycle.

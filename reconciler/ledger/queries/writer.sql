@@ -21,3 +21,9 @@ CROSS JOIN LATERAL (
 -- was_written --
 -- One row where the pass is in the ledger.
 SELECT FROM reconciler_passes WHERE id = %s
+
+-- setback --
+-- Records that the server of the ledger's cluster went back: when, to which resourceVersion and from which.
+INSERT INTO reconciler_setbacks (cluster_uid, found_at, resource_version, ledger_version, after_pass_id)
+SELECT (SELECT p.cluster_uid FROM reconciler_passes p WHERE p.cluster_uid IS NOT NULL ORDER BY p.id DESC LIMIT 1), %s, %s, %s,
+       (SELECT max(id) FROM reconciler_passes)
