@@ -84,7 +84,7 @@ RETURNING id;
 
 -- a row is added as the portal would: row-late, bob, tenant_skill_events
 INSERT INTO tenant_skill_events (tenant_name, skill_id, event_kind, occurred_at)
-VALUES ('bob', 'x', 'enabled', '2026-12-02Z')
+VALUES ('bob', 'x', 'enabled', '2026-11-02Z')
 RETURNING id;
 
 -- an on becomes an off: alternation, bob, tenant_skill_events
@@ -138,7 +138,7 @@ RETURNING id;
 
 -- a row is moved before the one before: time-order, cid, tenant_suspension_events
 UPDATE tenant_suspension_events
-SET occurred_at = '2026-12-01T12:00Z', not_before = '2026-12-01T12:00Z', time_source = 'status'
+SET occurred_at = '2026-11-01T12:00Z', not_before = '2026-11-01T12:00Z', time_source = 'status'
 WHERE tenant_name = 'cid' AND ordinal = 3
 RETURNING id;
 
@@ -174,7 +174,7 @@ RETURNING id;
 
 -- a row lies before its lifecycle: before-creation, bob, tenant_skill_events
 UPDATE tenant_skill_events
-SET occurred_at = '2026-01-01Z', not_before = '2026-01-01Z'
+SET occurred_at = '2025-01-01Z', not_before = '2025-01-01Z'
 WHERE tenant_name = 'bob' AND skill_id = 'mail'
 RETURNING id;
 
@@ -183,7 +183,7 @@ UPDATE tenant_skill_events SET pass_id = 1 WHERE tenant_uid = 'dot-2' RETURNING 
 
 -- an end is moved before the last row: after-deletion, dot, tenant_skill_events
 UPDATE tenant_billing_lifecycle
-SET deleted_at = '2026-12-02T06:00Z', deleted_not_before = '2026-12-02T06:00Z'
+SET deleted_at = '2026-11-02T06:00Z', deleted_not_before = '2026-11-02T06:00Z'
 WHERE tenant_uid = 'dot-2'
 RETURNING (SELECT id FROM tenant_skill_events WHERE tenant_uid = 'dot-2');
 
@@ -227,7 +227,7 @@ RETURNING id;
 
 -- a lifecycle ends before it begins: lifecycle-order, dot, tenant_billing_lifecycle
 UPDATE tenant_billing_lifecycle
-SET deleted_at = '2026-01-01Z', deleted_not_before = '2026-01-01Z'
+SET deleted_at = '2025-01-01Z', deleted_not_before = '2025-01-01Z'
 WHERE tenant_uid = 'dot-2'
 RETURNING id;
 
@@ -254,7 +254,7 @@ UPDATE tenant_billing_lifecycle SET cluster_uid = 'other' WHERE tenant_name = 'b
 
 -- a lifecycle is added as the portal would: lifecycle-late, new, tenant_billing_lifecycle
 INSERT INTO tenant_billing_lifecycle (tenant_name, zitadel_org_id, created_at)
-VALUES ('new', 'org-1', '2026-12-02Z')
+VALUES ('new', 'org-1', '2026-11-02Z')
 RETURNING id;
 
 -- a lifecycle of ours was recognised: recognition, bob, tenant_billing_lifecycle
@@ -268,7 +268,7 @@ UPDATE tenant_billing_lifecycle SET tenant_uid = 'uid-of-bob' WHERE tenant_name 
 
 -- two lives of a uid overlap: lifecycles-overlap, dot, tenant_billing_lifecycle
 UPDATE tenant_billing_lifecycle
-SET tenant_uid = 'dot-2', created_at = '2026-12-02T18:00Z'
+SET tenant_uid = 'dot-2', created_at = '2026-11-02T18:00Z'
 WHERE tenant_uid = 'dot-3'
 RETURNING id;
 

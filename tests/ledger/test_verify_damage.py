@@ -46,7 +46,7 @@ PASSES: list[tuple[list[Json], Overrides]] = [
             ADA,
             tenant("bob", "mail"),
             tenant("cid"),
-            tenant("dot", deleted="2026-12-01T12:00:00Z"),
+            tenant("dot", deleted="2026-11-01T12:00:00Z"),
             tenant("eva"),
             GUS,
         ],
@@ -57,7 +57,7 @@ PASSES: list[tuple[list[Json], Overrides]] = [
             tenant("ada", created="2026-01-01T00:00:00Z"),
             tenant("bob", "mail", "wiki"),
             tenant("cid", suspend=True),
-            tenant("dot", "crm", uid="dot-2", created="2026-12-02T12:00:00Z"),
+            tenant("dot", "crm", uid="dot-2", created="2026-11-02T12:00:00Z"),
             tenant("eva"),
             MOVED,
         ],
@@ -67,8 +67,8 @@ PASSES: list[tuple[list[Json], Overrides]] = [
         [
             tenant("ada", created="2026-01-01T00:00:00Z"),
             tenant("cid", suspend=True),
-            tenant("dot", "crm", uid="dot-2", created="2026-12-02T12:00:00Z"),
-            tenant("eva", "mail", uid="eva-2", created="2026-12-03T12:00:00Z"),
+            tenant("dot", "crm", uid="dot-2", created="2026-11-02T12:00:00Z"),
+            tenant("eva", "mail", uid="eva-2", created="2026-11-03T12:00:00Z"),
             MOVED,
         ],
         Overrides(rebind=True),
@@ -78,8 +78,8 @@ PASSES: list[tuple[list[Json], Overrides]] = [
             tenant("ada", created="2026-01-01T00:00:00Z"),
             tenant("bob", "mail", "wiki", "crm"),
             tenant("cid", suspend=True),
-            tenant("dot", "crm", uid="dot-3", created="2026-12-04T12:00:00Z"),
-            tenant("eva", "mail", uid="eva-2", created="2026-12-03T12:00:00Z"),
+            tenant("dot", "crm", uid="dot-3", created="2026-11-04T12:00:00Z"),
+            tenant("eva", "mail", uid="eva-2", created="2026-11-03T12:00:00Z"),
             MOVED,
         ],
         Overrides(reopen=frozenset({"bob"})),
@@ -89,7 +89,7 @@ PASSES: list[tuple[list[Json], Overrides]] = [
 
 
 def day(number: int) -> str:
-    return f"202612{number:02}T000000Z"
+    return f"202611{number:02}T000000Z"
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,9 @@ def healthy(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         with closing(open_database(url)) as database:
             ledger = PostgresLedger(database)
             ledger.prepare()
+            # The prices that the portal had took the first numbers. The damages name passes 1 to 5.
+            with psycopg.connect(url) as connection:
+                connection.execute("ALTER TABLE reconciler_passes ALTER COLUMN id RESTART")
             for number, (tenants, decisions) in enumerate(PASSES, start=1):
                 shown = {**kubectl_list(*tenants), "metadata": {"resourceVersion": str(number)}}
                 file = write(folder / f"tenants-{day(number)}.json", shown)
@@ -194,8 +197,8 @@ def test_a_damage_is_found_and_named(
 
 def test_every_rule_is_broken_by_some_damage() -> None:
     only_told = {rule.name for rule in RULES.values() if rule.is_note}
-    # It takes a snapshot to see it.
-    elsewhere = {"created-differs", "schema-incomplete"}
+    # Seen with a snapshot, with a table missing, and by --invoices.
+    elsewhere = {"created-differs", "schema-incomplete", "invoice-line"}
     assert {damage.rule for damage in DAMAGES} == RULES.keys() - only_told - elsewhere
     assert len(DAMAGES) >= 30
 
@@ -235,7 +238,7 @@ def test_damage_is_told_with_what_to_do(
 
 
 def test_what_the_next_pass_would_write_is_pending_and_no_damage(look: Command) -> None:
-    file = snapshot(look.folder, "20261206T000000Z", *PASSES[-1][0][:-2], MOVED, tenant("fay", "mail"))
+    file = snapshot(look.folder, "20261106T000000Z", *PASSES[-1][0][:-2], MOVED, tenant("fay", "mail"))
     done = look("verify", "--snapshot", file, "--output", "json")
     assert done.status == 0, done.out
     assert done.report["clean"]
@@ -248,7 +251,7 @@ def test_pending_is_what_the_events_lack_and_not_what_a_damaged_state_says(
     look: Command, damaged: tuple[str, "psycopg.Connection[Any]"]
 ) -> None:
     damaged[1].execute(f"UPDATE {STATE} SET skills = '{{}}'")
-    file = snapshot(look.folder, "20261206T000000Z", *PASSES[-1][0])
+    file = snapshot(look.folder, "20261106T000000Z", *PASSES[-1][0])
     done = look("verify", "--snapshot", file, "--output", "json")
     assert done.status == 5
     assert done.report["pending"]["rows"] == []
@@ -261,7 +264,7 @@ def test_a_creation_that_the_cluster_dates_otherwise_is_damage(
         f"UPDATE {LIVES} SET created_at = '2026-10-01Z', created_not_before = '2026-10-01Z' "
         "WHERE tenant_name = 'bob'"
     )
-    file = snapshot(look.folder, "20261206T000000Z", *PASSES[-1][0])
+    file = snapshot(look.folder, "20261106T000000Z", *PASSES[-1][0])
     done = look("verify", "--snapshot", file, "--output", "json")
     assert done.status == 5
     assert [
