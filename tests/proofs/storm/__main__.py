@@ -1,9 +1,10 @@
-"""A long storm: `python -m tests.proofs.storm [--seed N] [--changes N]`.
+"""A long storm: `python -m tests.proofs.storm [--seed N] [--changes N] [--runs]`.
 
 The loop with `--watch` follows tens of thousands of changes while streams are cut, and the reconciler,
-the database and the API server are restarted, by chance and by seed. Then the ledger is compared with
-the truth, row by row. Exits with 1 where it is another one, or where the lag at 50 changes a second is
-longer than it may be in the median.
+the database and the API server are restarted, by chance and by seed. With `--runs`, it is `run` that is
+started again and again, as by a CronJob, and the API server restarts at any moment as well. Then the
+ledger is compared with the truth, row by row. Exits with 1 where it is another one, or where the lag of
+the loop at 50 changes a second is longer than it may be in the median.
 """
 
 import argparse
@@ -21,12 +22,12 @@ import psycopg
 
 from reconciler.embedded import EmbeddedPostgres
 from tests.apiserver import ApiServer
+from tests.proofs.storm.comparison import Findings, compare
 from tests.proofs.storm.resident import (
     NOT_OF_THE_STORM,
-    Findings,
     Ledger,
     Resident,
-    compare,
+    Scheduled,
     disturbances,
     verified,
 )
@@ -76,6 +77,7 @@ def report(found: Findings, seen: Counter[str], calm: list[float], longest_lag: 
     print(f"{'changes':<34} {found.changes:>8,}")
     print(f"{'lost, doubled, merged or misplaced':<34} {len(found.missing):>8}")
     print(f"{'outside their interval':<34} {len(found.early):>8}")
+    print(f"{'not seen, in a recorded gap':<34} {found.in_gaps:>8,}")
     median = statistics.median(calm)
     print(f"{'lag at 50 a second, median':<34} {median * 1000:>5.0f} ms")
     print(
@@ -91,6 +93,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--changes", type=int, default=20_000)
     parser.add_argument("--rate", type=float, default=150)
+    parser.add_argument("--runs", action="store_true", help="`run` from a scheduler, not the loop")
     parser.add_argument("--lag", type=float, default=0.25, help="seconds; for an idle machine")
     given = parser.parse_args()
     print(f"seed {given.seed}")
@@ -100,14 +103,13 @@ def main() -> int:
         postgres = EmbeddedPostgres(folder / "postgres")
         with postgres.running() as url:
             ledger = Ledger(url)
-            resident = Resident(server, url, folder)
+            resident = (Scheduled if given.runs else Resident)(server, url, folder)
             seen: Counter[str] = Counter()
             truth = Truth(server.tenants, lambda key: not key.startswith(NOT_OF_THE_STORM))
             first = Storm(server.tenants, given.seed, TENANTS, 50, changes=CALM, linger=10, most_weak=5)
             first.fill()
             resident.start()
             until(lambda: _began(ledger))
-            server.watches.wait_for(1)
             with first:
                 first.join(600)
             settle(resident, ledger)
@@ -130,7 +132,6 @@ def main() -> int:
                 server.start()
                 seen["API server restarted"] += 1
                 settle(resident, ledger)
-                server.watches.wait_for(1)
             found = compare(truth, ledger)
             if not found.are_none:
                 print(resident.logs[-20_000:], file=sys.stderr)

@@ -5,10 +5,11 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import psycopg
 
 from tests.apiserver import ApiServer
-from tests.simulation import Change, Subject, Truth
+from tests.simulation import Subject
 
 NOT_OF_THE_STORM = "settled-"
 """How the names of tenants begin that only tell how far the ledger has come."""
@@ -64,13 +65,18 @@ class Resident:
     starts: int = 0
 
     def start(self) -> None:
+        self.process = self._started(
+            *("loop", "--watch", "--health-port", "0"),
+            *("--interval", self.interval, "--stop-timeout", "60s"),
+        )
+
+    def _started(self, *command: str) -> "subprocess.Popen[bytes]":
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RECONCILER_")}
         self.starts += 1
-        with (self.folder / f"loop-{self.starts}.log").open("wb") as log:
-            self.process = subprocess.Popen(
+        with (self.folder / f"reconciler-{self.starts:05}.log").open("wb") as log:
+            return subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "reconciler", "loop", "--watch", "--health-port", "0"),
-                    *("--interval", self.interval, "--connect-timeout", "2s", "--stop-timeout", "60s"),
+                    *(sys.executable, "-m", "reconciler", *command, "--connect-timeout", "2s"),
                     *("--brake-floor", "100000", "--brake-percent", "100"),
                 ],
                 stdout=subprocess.DEVNULL,
@@ -93,7 +99,39 @@ class Resident:
 
     @property
     def logs(self) -> str:
-        return "".join(file.read_text() for file in sorted(self.folder.glob("loop-*.log")))
+        return "".join(file.read_text() for file in sorted(self.folder.glob("reconciler-*.log")))
+
+
+@dataclass
+class Scheduled(Resident):
+    """A run after the other, as a CronJob makes them."""
+
+    pause: float = 1.0
+    """Seconds between two of them."""
+
+    def __post_init__(self) -> None:
+        self._over = threading.Event()
+        self._runs: threading.Thread | None = None
+
+    def start(self) -> None:
+        self._over.clear()
+        self._runs = threading.Thread(target=self._run)
+        self._runs.start()
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Ends the one in hand by that signal, and makes no more."""
+        self._over.set()
+        if self.process is not None:
+            self.process.send_signal(number)
+        if self._runs is not None:
+            self._runs.join()
+        return 0
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self.process = self._started("run", "--lock-timeout", "5s")
+            self.process.wait()
+            self._over.wait(self.pause)
 
 
 @dataclass
@@ -114,58 +152,18 @@ class Ledger:
             found[uid][Subject(what, skill)].append(row)
         return {uid: dict(subjects) for uid, subjects in found.items()}
 
+    def gaps(self) -> list[tuple[datetime, datetime]]:
+        """When something may have been made and undone unseen, by what the lists say."""
+        return [
+            (since, until)
+            for since, until in self.ask(
+                "SELECT gap_since, observed_at FROM reconciler_passes WHERE gapless = false ORDER BY id"
+            )
+        ]
+
     def position(self) -> int:
-        rows = self.ask("SELECT resource_version FROM reconciler_passes ORDER BY id DESC LIMIT 1")
-        return int(rows[0][0]) if rows else 0
-
-
-@dataclass
-class Findings:
-    """How the ledger differs from the truth, and how long it took."""
-
-    changes: int = 0
-    missing: list[str] = field(default_factory=list)
-    early: list[str] = field(default_factory=list)
-    """Rows whose interval does not hold the truth."""
-    lags: list[float] = field(default_factory=list)
-    """Seconds from a change to the writing of its row, of those that were watched."""
-
-    @property
-    def are_none(self) -> bool:
-        return not (self.missing or self.early)
-
-
-def compare(truth: Truth, ledger: Ledger) -> Findings:
-    """Every change exactly once, in its order, within its interval; and nothing else."""
-    found = Findings(changes=len(truth))
-    rows, changes = ledger.by_subject(), truth.by_subject()
-    for uid in sorted(rows.keys() | changes.keys()):
-        ours, theirs = rows.get(uid, {}), changes.get(uid, {})
-        for subject in sorted(ours.keys() | theirs.keys(), key=str):
-            written, true = ours.get(subject, []), theirs.get(subject, [])
-            if [row.kind for row in written] != [change.kind.value for change in true]:
-                found.missing.append(f"{uid} {subject}: {_kinds(written)} instead of {_kinds(true)}")
-                continue
-            for row, change in zip(written, true, strict=True):
-                if not _holds(row, change):
-                    found.early.append(f"{uid} {subject}: {row} for {change}")
-                if row.revision == change.revision:
-                    found.lags.append((row.written_at - change.at).total_seconds())
-    return found
-
-
-def _holds(row: Written, change: Change) -> bool:
-    """`not_before` <= the true time <= `occurred_at`, to the second that Kubernetes keeps."""
-    if change.kind.value == "enabled" and row.occurred_at == row.not_before:
-        return True  # at first sight, where it is the creation by rule
-    return (
-        row.not_before.replace(microsecond=0) <= change.at
-        and change.at.replace(microsecond=0) <= row.occurred_at
-    )
-
-
-def _kinds(rows: list[Written] | list[Change]) -> str:
-    return ", ".join(f"{row.kind}@{row.revision}" for row in rows) or "nothing"
+        rows = self.ask("SELECT max(resource_version::bigint) FROM reconciler_passes")
+        return rows[0][0] or 0
 
 
 def verified(database_url: str) -> tuple[int, str]:
@@ -183,13 +181,17 @@ def verified(database_url: str) -> tuple[int, str]:
 
 
 def disturbances(
-    resident: Resident, ledger: Ledger, restart_postgres: Callable[[], None] | None, seed: int
+    resident: Resident, ledger: Ledger, restart_postgres: Callable[[], None], seed: int
 ) -> Iterator[str]:
     """One disturbance after the other, by chance; each is over when its name is told."""
     chance = random.Random(seed)  # noqa: S311
     watches = resident.server.watches
+    kinds = ["cut", "reset", "line", "kill", "term", "backends", "postgres", "slow"]
+    if isinstance(resident, Scheduled):
+        # What has not been seen by then is lost, and lies in a gap.
+        kinds.append("api")
     while True:
-        match chance.choice(["cut", "reset", "line", "kill", "term", "backends", "postgres", "slow"]):
+        match chance.choice(kinds):
             case "cut":
                 watches.cut()
                 yield "stream cut"
@@ -215,7 +217,7 @@ def disturbances(
                     "WHERE application_name = 'reconciler' AND datname = current_database()"
                 )
                 yield "database connections ended"
-            case "postgres" if restart_postgres is not None:
+            case "postgres":
                 restart_postgres()
                 yield "database restarted"
             case "slow":
@@ -223,5 +225,8 @@ def disturbances(
                 time.sleep(0.5)
                 watches.delay = 0.0
                 yield "stream slow"
-            case _:
-                continue
+            case "api":
+                resident.server.stop()
+                time.sleep(chance.uniform(0, 1))
+                resident.server.start(initializing=chance.randint(0, 3))
+                yield "API server restarted"
