@@ -289,6 +289,8 @@ class Contest:
             if not key.startswith(("RECONCILER_", "PG", "KUBE"))
         }
         kept |= {"HOME": str(self.folder), "RECONCILER_KUBECONFIG": str(self._kubeconfig)}
+        # The floor is a list and no watch.
+        kept["RECONCILER_CATCH_UP"] = "false"
         kept |= {"KUBECONFIG": str(self._kubeconfig), "PYTHONPATH": str(REPOSITORY)}
         outputs = [str(self.folder / "stdout"), str(self.folder / "stderr")]
         done = subprocess.run(

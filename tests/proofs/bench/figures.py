@@ -157,5 +157,5 @@ def guarded(results: Results, small: Size, large: Size, histories: Sequence[int]
     ]
 
 
-MOST_ROUND_TRIPS: Final = 24
+MOST_ROUND_TRIPS: Final = 26
 """Of a pass, whatever it does."""
