@@ -216,7 +216,7 @@ def test_the_environment_may_name_the_cluster_and_the_resource(command: Command,
 
 
 def test_times_are_the_servers_where_its_clock_differs(run: Run, server: ApiServer) -> None:
-    server.clock_skew = 3600
+    server.clock_skew = -3600
     server.tenants.create("emil", ["mail"])
     done = run()
     assert done.status == 0

@@ -15,9 +15,12 @@ WITH found (pass_id, begun, ended, switched, suspended) AS (
     FROM reconciler_passes p WHERE p.cluster_uid IS NOT NULL
 ), numbered AS (
     -- Within one cluster, and since it was adopted: a server that was restored counts anew.
-    SELECT p.*, p.resource_version::numeric AS version,
-           count(*) FILTER (WHERE p.adopted_cluster) OVER (PARTITION BY p.cluster_uid ORDER BY p.id) AS epoch
-    FROM reconciler_passes p WHERE p.resource_version ~ '^[0-9]+$'
+    SELECT of_epochs.*, of_epochs.resource_version::numeric AS version
+    FROM (
+        SELECT p.*, count(*) FILTER (WHERE p.adopted_cluster) OVER (PARTITION BY p.cluster_uid ORDER BY p.id) AS epoch
+        FROM reconciler_passes p
+    ) of_epochs
+    WHERE of_epochs.resource_version ~ '^[0-9]+$'
 ), versioned AS (
     -- A list may be older than changes that were watched while it was read, but not than the list before it.
     SELECT p.*, CASE WHEN p.complete THEN max(p.version) FILTER (WHERE p.complete) OVER w ELSE max(p.version) OVER w END AS before_version
