@@ -15,6 +15,8 @@ MOST_AT_ONCE: Final = 500
 """Changes that are taken at once, and written in one transaction."""
 MOST_WAITING: Final = 10_000
 """Changes that wait to be taken; beyond that the server has to wait."""
+ENDS_WITHIN: Final = 2.0
+"""Seconds that closing waits for the thread. A process that exits under a thread in OpenSSL crashes."""
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,8 @@ class Stream:
         self._ended = threading.Event()
         self._watch: Watch | None = None
         self._problem: ReconcilerError | None = None
-        threading.Thread(target=self._read, args=(open_watch, wait), daemon=True).start()
+        self._thread = threading.Thread(target=self._read, args=(open_watch, wait), daemon=True)
+        self._thread.start()
 
     @property
     def is_open(self) -> bool:
@@ -62,12 +65,15 @@ class Stream:
         self._closed.set()
         if self._watch is not None:
             self._watch.close()
+        self._thread.join(ENDS_WITHIN)
 
     def _read(self, open_watch: Callable[[], Watch], wait: float) -> None:
         try:
             if self._closed.wait(wait):
                 return
             self._watch = open_watch()
+            if self._closed.is_set():
+                return
             for change in self._watch:
                 while not self._closed.is_set():
                     try:
