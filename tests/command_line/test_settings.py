@@ -87,5 +87,7 @@ def test_make_help_lists_every_target() -> None:
     root = Path(__file__).parents[2]
     makefile = (root / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+):", makefile, re.MULTILINE)
-    done = subprocess.run(["make", "--no-print-directory", "help"], capture_output=True, text=True, cwd=root, check=True)
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], capture_output=True, text=True, cwd=root, check=True
+    )
     assert [line.split()[0] for line in done.stdout.splitlines()] == targets
