@@ -73,6 +73,7 @@ _OBSERVED_AT = Flag(
 _BY = Flag(
     "--by", "Record", "NAME", "who decided this, for the record (default: the user of the system)"
 )
+_BECAUSE = Flag("--because", "Record", "TEXT", "why, for the record")
 _LEDGER = (*DATABASE, *LOGS)
 _PASS = (*DATABASE, *CLUSTER, *TIME_ZONE, *LOGS)
 
@@ -115,6 +116,7 @@ _RUN = Command(
             None,
             "accept another cluster, or one restored from a backup, as the one of the ledger",
         ),
+        *(_BY, _BECAUSE),
         *(*BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
     ),
     (
@@ -351,11 +353,23 @@ _ORGS = Group(
             "next one under the new organisation.",
             (
                 Flag("tenant", None, "TENANT", "name (namespace/name if namespaced)"),
+                Flag(
+                    "--effective",
+                    "Record",
+                    "TIME",
+                    "when it moved (default: what managedFields says about the label, else the time of "
+                    "the snapshot)",
+                ),
+                *(_BY, _BECAUSE),
                 *(_FILES, _OBSERVED_AT, *SNAPSHOT),
                 *(_DRY_RUN, _output("text", "json", "sql")),
                 *(*BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
             ),
-            ("reconciler org move acme --dry-run", "reconciler org move acme"),
+            (
+                "reconciler org move acme --dry-run",
+                "reconciler org move acme",
+                "reconciler org move acme --effective 2026-11-17T09:00:00Z --because 'contract 4711'",
+            ),
             (ExitStatus.REFUSED, ExitStatus.QUARANTINED),
         ),
     },

@@ -94,13 +94,13 @@ COMMENT ON COLUMN tenant_billing_lifecycle.tenant_uid IS 'metadata.uid, the tena
 COMMENT ON COLUMN tenant_billing_lifecycle.cluster_uid IS 'The cluster in which it was first seen. Null if the cluster of a file is not known.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_at IS 'Best known time of the creation. Billing starts here.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_not_before IS 'Earliest possible time of the creation.';
-COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Evidence for created_at: creation, or observed for a lifecycle that continues another one under a new org (reconciler_moves). Null if the portal wrote it.';
+COMMENT ON COLUMN tenant_billing_lifecycle.created_time_source IS 'Evidence for created_at: creation; managed-fields, observed or operator for a lifecycle that continues another one under a new org (reconciler_moves). Null if the portal wrote it.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_observed_at IS 'Instant of the snapshot that first showed the tenant.';
 COMMENT ON COLUMN tenant_billing_lifecycle.created_pass_id IS 'The pass that wrote the creation.';
 COMMENT ON COLUMN tenant_billing_lifecycle.recognised_pass_id IS 'The pass that found the uid of a lifecycle that the portal began. Set by the database.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_at IS 'Best known time of the deletion. Billing ends here. Null while the tenant is live.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_not_before IS 'Earliest possible time of the deletion.';
-COMMENT ON COLUMN tenant_billing_lifecycle.deleted_time_source IS 'Evidence for deleted_at: deletion, successor or observed.';
+COMMENT ON COLUMN tenant_billing_lifecycle.deleted_time_source IS 'Evidence for deleted_at: deletion, successor or observed; managed-fields, observed or operator if the tenant moved to another org.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_observed_at IS 'Instant of the snapshot that first showed the deletion.';
 COMMENT ON COLUMN tenant_billing_lifecycle.deleted_pass_id IS 'The pass that wrote the deletion.';
 
@@ -145,7 +145,7 @@ COMMENT ON COLUMN tenant_skill_events.occurred_at IS 'Best known time of the cha
 COMMENT ON COLUMN tenant_skill_events.lifecycle_id IS 'The lifecycle of the event. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_skill_events.tenant_uid IS 'metadata.uid when the row was written. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_skill_events.not_before IS 'Earliest possible time of the change.';
-COMMENT ON COLUMN tenant_skill_events.time_source IS 'Evidence for occurred_at: creation, managed-fields or observed.';
+COMMENT ON COLUMN tenant_skill_events.time_source IS 'Evidence for occurred_at: creation, managed-fields, observed or operator.';
 COMMENT ON COLUMN tenant_skill_events.observed_at IS 'Instant of the snapshot that first showed the change.';
 COMMENT ON COLUMN tenant_skill_events.pass_id IS 'The pass that wrote the row. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_skill_events.ordinal IS 'Position among the rows of its lifecycle and skill: odd is enabled, even is disabled. Null on rows that the portal wrote.';
@@ -176,7 +176,7 @@ COMMENT ON COLUMN tenant_suspension_events.occurred_at IS 'Best known time of th
 COMMENT ON COLUMN tenant_suspension_events.lifecycle_id IS 'The lifecycle of the event. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_suspension_events.tenant_uid IS 'metadata.uid when the row was written. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_suspension_events.not_before IS 'Earliest possible time of the change.';
-COMMENT ON COLUMN tenant_suspension_events.time_source IS 'Evidence for occurred_at: status, managed-fields or observed.';
+COMMENT ON COLUMN tenant_suspension_events.time_source IS 'Evidence for occurred_at: status, managed-fields, observed or operator.';
 COMMENT ON COLUMN tenant_suspension_events.observed_at IS 'Instant of the snapshot that first showed the change.';
 COMMENT ON COLUMN tenant_suspension_events.pass_id IS 'The pass that wrote the row. Null on rows that the portal wrote.';
 COMMENT ON COLUMN tenant_suspension_events.ordinal IS 'Position among the rows of its lifecycle: odd is suspended, even is resumed. Null on rows that the portal wrote.';
@@ -311,6 +311,32 @@ COMMENT ON COLUMN reconciler_moves.pass_id IS 'The pass that did it.';
 COMMENT ON COLUMN reconciler_moves.lifecycle_id IS 'The lifecycle under the new organisation. It does not pay a second set-up fee.';
 COMMENT ON COLUMN reconciler_moves.previous_lifecycle_id IS 'The lifecycle under the old one.';
 
+CREATE TABLE IF NOT EXISTS reconciler_overrides (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    pass_id       bigint NOT NULL REFERENCES reconciler_passes (id),
+    override      text NOT NULL CHECK (override IN ('move', 'rebind', 'reopen', 'allow-deletions', 'adopt-cluster')),
+    lifecycle_id  bigint CHECK ((lifecycle_id IS NULL) = (override = 'adopt-cluster')),
+    effective_at  timestamptz,
+    outside       boolean CHECK ((outside IS NULL) = (effective_at IS NULL)),
+    because       text,
+    decided_by    text NOT NULL CHECK (decided_by <> ''),
+    decided_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    database_user text NOT NULL DEFAULT session_user
+);
+CREATE INDEX IF NOT EXISTS reconciler_overrides_pass ON reconciler_overrides (pass_id);
+CREATE INDEX IF NOT EXISTS reconciler_overrides_lifecycle ON reconciler_overrides (lifecycle_id);
+COMMENT ON TABLE reconciler_overrides IS 'What operators decided in a pass: who, when and why. Passes before schema version 3 have no row here. Append-only.';
+COMMENT ON COLUMN reconciler_overrides.id IS 'Number of the row.';
+COMMENT ON COLUMN reconciler_overrides.pass_id IS 'The pass.';
+COMMENT ON COLUMN reconciler_overrides.override IS 'move (org move), rebind, reopen, allow-deletions or adopt-cluster.';
+COMMENT ON COLUMN reconciler_overrides.lifecycle_id IS 'The lifecycle. If a tenant moved, the one under the new organisation. Null for a cluster.';
+COMMENT ON COLUMN reconciler_overrides.effective_at IS 'When a tenant moved, if the operator gave the time (--effective).';
+COMMENT ON COLUMN reconciler_overrides.outside IS 'True if that time lies outside of the interval that the evidence allows.';
+COMMENT ON COLUMN reconciler_overrides.because IS 'Why (--because).';
+COMMENT ON COLUMN reconciler_overrides.decided_by IS 'The operator: --by, or else the OS user.';
+COMMENT ON COLUMN reconciler_overrides.decided_at IS 'When, on the database''s clock.';
+COMMENT ON COLUMN reconciler_overrides.database_user IS 'The database role of the connection.';
+
 CREATE TABLE IF NOT EXISTS reconciler_setbacks (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     cluster_uid      text NOT NULL,
@@ -375,14 +401,22 @@ BEGIN
         DROP CONSTRAINT IF EXISTS tenant_billing_lifecycle_end_is_explained;
     ALTER TABLE tenant_skill_events DROP CONSTRAINT IF EXISTS tenant_skill_events_is_explained;
     ALTER TABLE tenant_suspension_events DROP CONSTRAINT IF EXISTS tenant_suspension_events_is_explained;
+    -- These did not know yet that a move has a time of its own.
+    FOR rule IN
+        SELECT c.conrelid::regclass AS tab, c.conname AS name FROM pg_constraint c
+        WHERE c.conrelid IN ('tenant_billing_lifecycle'::regclass, 'tenant_skill_events'::regclass, 'tenant_suspension_events'::regclass)
+          AND c.conname ~ '_explained$' AND pg_get_constraintdef(c.oid) NOT LIKE '%operator%'
+    LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', rule.tab, rule.name);
+    END LOOP;
     FOR rule IN SELECT * FROM (VALUES
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_pkey', 'PRIMARY KEY (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_begins_before_it_ends',
          'CHECK (created_pass_id IS NULL OR deleted_at >= created_at) NOT VALID'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_ending_is_explained',
-         'CHECK ((deleted_at IS NULL OR (deleted_not_before <= deleted_at AND deleted_time_source IN (''deletion'', ''successor'', ''observed'') AND deleted_at <= deleted_observed_at AND deleted_pass_id IS NOT NULL)) IS TRUE OR num_nonnulls(created_pass_id, deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id) = 0) NOT VALID'),
+         'CHECK ((deleted_at IS NULL OR (deleted_not_before <= deleted_at AND deleted_time_source IN (''deletion'', ''successor'', ''observed'', ''managed-fields'', ''operator'') AND deleted_at <= deleted_observed_at AND deleted_pass_id IS NOT NULL)) IS TRUE OR num_nonnulls(created_pass_id, deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id) = 0) NOT VALID'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_beginning_is_explained',
-         'CHECK ((created_not_before <= created_at AND created_time_source IN (''creation'', ''observed'') AND created_at <= created_observed_at AND created_pass_id IS NOT NULL AND tenant_uid IS NOT NULL) IS TRUE OR (created_not_before IS NULL AND created_time_source IS NULL AND created_observed_at IS NULL AND created_pass_id IS NULL))'),
+         'CHECK ((created_not_before <= created_at AND created_time_source IN (''creation'', ''observed'', ''managed-fields'', ''operator'') AND created_at <= created_observed_at AND created_pass_id IS NOT NULL AND tenant_uid IS NOT NULL) IS TRUE OR (created_not_before IS NULL AND created_time_source IS NULL AND created_observed_at IS NULL AND created_pass_id IS NULL))'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_created_pass_fkey', 'FOREIGN KEY (created_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_deleted_pass_fkey', 'FOREIGN KEY (deleted_pass_id) REFERENCES reconciler_passes (id)'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_recognised_pass_fkey', 'FOREIGN KEY (recognised_pass_id) REFERENCES reconciler_passes (id)'),
@@ -391,7 +425,7 @@ BEGIN
         -- The portal's rows say nothing of all this; a trigger keeps new ones from doing the same. NOT VALID: an upgrade
         -- reads no row again.
         ('tenant_skill_events', 'tenant_skill_events_explained',
-         'CHECK ((lifecycle_id IS NOT NULL AND tenant_uid IS NOT NULL AND pass_id IS NOT NULL AND ordinal >= 0 AND not_before <= occurred_at AND occurred_at <= observed_at AND time_source IN (''creation'', ''managed-fields'', ''observed'')) IS TRUE OR num_nonnulls(lifecycle_id, tenant_uid, pass_id, ordinal, not_before, time_source, observed_at) = 0) NOT VALID'),
+         'CHECK ((lifecycle_id IS NOT NULL AND tenant_uid IS NOT NULL AND pass_id IS NOT NULL AND ordinal >= 0 AND not_before <= occurred_at AND occurred_at <= observed_at AND time_source IN (''creation'', ''managed-fields'', ''observed'', ''operator'')) IS TRUE OR num_nonnulls(lifecycle_id, tenant_uid, pass_id, ordinal, not_before, time_source, observed_at) = 0) NOT VALID'),
         ('tenant_skill_events', 'tenant_skill_events_alternates', 'CHECK ((ordinal % 2 = 1) = (event_kind = ''enabled''))'),
         ('tenant_skill_events', 'tenant_skill_events_ordinal_key', 'UNIQUE (lifecycle_id, skill_key, ordinal)'),
         ('tenant_skill_events', 'tenant_skill_events_previous_fkey',
@@ -401,7 +435,7 @@ BEGIN
         ('tenant_suspension_events', 'tenant_suspension_events_pkey', 'PRIMARY KEY (id)'),
         ('tenant_suspension_events', 'tenant_suspension_events_kind', 'CHECK (event_kind IN (''suspended'', ''resumed''))'),
         ('tenant_suspension_events', 'tenant_suspension_events_explained',
-         'CHECK ((lifecycle_id IS NOT NULL AND tenant_uid IS NOT NULL AND pass_id IS NOT NULL AND ordinal >= 0 AND not_before <= occurred_at AND occurred_at <= observed_at AND time_source IN (''status'', ''managed-fields'', ''observed'')) IS TRUE OR num_nonnulls(lifecycle_id, tenant_uid, pass_id, ordinal, not_before, time_source, observed_at) = 0) NOT VALID'),
+         'CHECK ((lifecycle_id IS NOT NULL AND tenant_uid IS NOT NULL AND pass_id IS NOT NULL AND ordinal >= 0 AND not_before <= occurred_at AND occurred_at <= observed_at AND time_source IN (''status'', ''managed-fields'', ''observed'', ''operator'')) IS TRUE OR num_nonnulls(lifecycle_id, tenant_uid, pass_id, ordinal, not_before, time_source, observed_at) = 0) NOT VALID'),
         ('tenant_suspension_events', 'tenant_suspension_events_alternates', 'CHECK ((ordinal % 2 = 1) = (event_kind = ''suspended''))'),
         ('tenant_suspension_events', 'tenant_suspension_events_ordinal_key', 'UNIQUE (lifecycle_id, ordinal)'),
         ('tenant_suspension_events', 'tenant_suspension_events_previous_fkey',
@@ -412,6 +446,7 @@ BEGIN
         ('reconciler_reopenings', 'reconciler_reopenings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_moves', 'reconciler_moves_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_moves', 'reconciler_moves_previous_fkey', 'FOREIGN KEY (previous_lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
+        ('reconciler_overrides', 'reconciler_overrides_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_state', 'reconciler_state_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)')
     ) AS r (tab, name, definition) LOOP
         IF rule.definition LIKE 'PRIMARY KEY%' THEN
@@ -522,6 +557,8 @@ END $$;
 COMMENT ON FUNCTION reconciler_sign_decision() IS 'Trigger: records when a decision was made and by which role, whatever the statement says.';
 CREATE OR REPLACE TRIGGER reconciler_decisions_signed
     BEFORE INSERT ON reconciler_decisions FOR EACH ROW EXECUTE FUNCTION reconciler_sign_decision();
+CREATE OR REPLACE TRIGGER reconciler_overrides_signed
+    BEFORE INSERT ON reconciler_overrides FOR EACH ROW EXECUTE FUNCTION reconciler_sign_decision();
 
 -- Append-only tables ---------------------------------------------------------------------------------
 
@@ -542,6 +579,8 @@ CREATE OR REPLACE TRIGGER reconciler_reopenings_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_reopenings EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_moves_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_moves EXECUTE FUNCTION reconciler_append_only();
+CREATE OR REPLACE TRIGGER reconciler_overrides_append_only
+    BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_overrides EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_setbacks_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_setbacks EXECUTE FUNCTION reconciler_append_only();
 CREATE OR REPLACE TRIGGER reconciler_decisions_append_only

@@ -87,6 +87,12 @@ FROM (
         UNION ALL
         SELECT p.id, 11, p.id, convert_to(format('gapless %L', p.gapless), 'UTF8') || coalesce(timestamptz_send(p.gap_since), '')
         FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND num_nonnulls(p.gapless, p.gap_since) > 0
+        UNION ALL
+        -- An array of texts in binary has the length of each.
+        SELECT o.pass_id, 12, o.id,
+               array_send(ARRAY['override', o.override, o.lifecycle_id::text, o.outside::text, o.because, o.decided_by, o.database_user])
+               || timestamptz_send(o.decided_at) || coalesce(timestamptz_send(o.effective_at), '')
+        FROM reconciler_overrides o WHERE o.pass_id BETWEEN $1 AND $2
     ) few
     GROUP BY 1, 2, 3
     UNION ALL

@@ -15,7 +15,7 @@ END $$;
 DROP TABLE IF EXISTS
     org_billing_config, skill_pricing, platform_pricing, reconciler_price_history, reconciler_close_totals, reconciler_closes,
     reconciler_digests, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves, reconciler_setbacks,
-    reconciler_decisions,
+    reconciler_overrides, reconciler_decisions,
     tenant_suspension_events, tenant_skill_events, tenant_billing_lifecycle, reconciler_passes, reconciler_schema;
 DROP FUNCTION IF EXISTS
     reconciler_seal_pass, reconciler_pass_digests, reconciler_derived_state, reconciler_portal_lives, reconciler_refuse_without_pass, reconciler_fill_org,

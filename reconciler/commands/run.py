@@ -6,7 +6,7 @@ from contextlib import closing
 
 from reconciler.commands.parts import Parts
 from reconciler.commands.printing import exit_status, print_pass
-from reconciler.commands.values import given_time
+from reconciler.commands.values import decided_by, given_time
 from reconciler.core.cases import Overrides
 from reconciler.errors import ExitStatus, NotPrinted, Unfinished, UsageError, lowest
 from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
@@ -33,6 +33,9 @@ def run(
     rebind: bool = False,
     reopen: Sequence[str] = (),
     move: Sequence[str] = (),
+    effective: str | None = None,
+    by: str | None = None,
+    because: str | None = None,
 ) -> int:
     """Makes the passes and prints each. Raises ReconcilerError."""
     if detailed_exitcode and not dry_run:
@@ -44,7 +47,14 @@ def run(
         decision = "--reopen" if reopen else "org move"
         raise UsageError(f"{decision} decides about one snapshot, not about several")
     allowed = parts.limits(allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
-    overrides = Overrides(rebind=rebind, reopen=frozenset(reopen), move=frozenset(move))
+    overrides = Overrides(
+        rebind=rebind,
+        reopen=frozenset(reopen),
+        move=frozenset(move),
+        effective=given_time(parts, "--effective", effective),
+        by=decided_by(by),
+        because=because,
+    )
     ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
     ledger.prepare()
     statuses: list[int] = []

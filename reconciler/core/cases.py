@@ -6,6 +6,7 @@ back, and the ledger and the output look up in the table what a case does.
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 from typing import Final
@@ -23,6 +24,10 @@ class Record(StrEnum):
     MOVE = "moved to another org"
 
 
+UNKNOWN: Final = "unknown"
+"""Who decided, if nobody is named."""
+
+
 class Overrides(Struct, frozen=True, kw_only=True):
     """What an operator allows one pass to do."""
 
@@ -32,6 +37,12 @@ class Overrides(Struct, frozen=True, kw_only=True):
     """Names of tenants whose deletion is withdrawn."""
     move: frozenset[str] = frozenset()
     """Names of tenants whose changed org is accepted."""
+    effective: datetime | None = None
+    """When they moved, if the operator knows better than the evidence."""
+    by: str = UNKNOWN
+    """Who decides, for the record."""
+    because: str | None = None
+    """Why."""
 
 
 NONE: Final = Overrides()
@@ -155,12 +166,16 @@ TRANSITIONS: Final[Mapping[Case, Transition]] = {
         record=Record.REOPENING,
     ),
     Case.MOVED_OUT: Transition(
-        "live", "live under another org, and `org move` is given", "`deleted`", ends=True
+        "live",
+        "live under another org, and `org move` is given",
+        "what changed before the move, as in `continues`; then `deleted`",
+        ends=True,
     ),
     Case.MOVED_IN: Transition(
         "live",
         "as `moved-out`",
-        "as `begins`, under the new org and at the instant of that `deleted`",
+        "as `begins`, under the new org and at the instant of that `deleted`; then what changed after "
+        "it, as in `continues`",
         begins=True,
         record=Record.MOVE,
     ),

@@ -34,6 +34,8 @@ class Evidence(Struct, frozen=True, gc=False):
     """Of each skill, if `spec.packages` is a `list-type: set`."""
     suspend: datetime | None = None
     """Of `spec.suspend`."""
+    org: datetime | None = None
+    """Of the label that names the org."""
 
     def enabled(self, skill: str) -> datetime | None:
         """A time not before the skill was added."""
@@ -52,7 +54,12 @@ class _SpecFields(Struct):
     suspend: dict[str, Any] | None = msgspec.field(name="f:suspend", default=None)
 
 
+class _MetadataFields(Struct):
+    labels: dict[str, Any] | None = msgspec.field(name="f:labels", default=None)
+
+
 class _Fields(Struct):
+    metadata: _MetadataFields | None = msgspec.field(name="f:metadata", default=None)
     spec: _SpecFields | None = msgspec.field(name="f:spec", default=None)
 
 
@@ -65,15 +72,23 @@ class _Entry(Struct):
 _decode = msgspec.json.Decoder(list[_Entry] | None).decode
 
 
-def read_evidence(managed_fields: Raw, skills: object, suspend: object) -> Evidence:
-    """The evidence for the current values of `spec.packages` and `spec.suspend`. Never raises."""
+def read_evidence(managed_fields: Raw, skills: object, suspend: object, org_label: str) -> Evidence:
+    """The evidence for the current values of `spec.packages`, `spec.suspend` and the org's label.
+
+    Never raises.
+    """
+    label = f"f:{org_label}"
+    owners: list[tuple[_SpecFields, datetime]] = []
+    labelled: list[datetime] = []
     try:
-        entries = deeply(_decode, managed_fields) or []
-        owners = [
-            (entry.fields.spec, instant(entry.time))
-            for entry in entries
-            if entry.time and not entry.subresource and entry.fields and _owns(entry.fields.spec)
-        ]
+        for entry in deeply(_decode, managed_fields) or ():
+            if not entry.time or entry.subresource or not entry.fields:
+                continue
+            spec, metadata = entry.fields.spec, entry.fields.metadata
+            if _owns(spec):
+                owners.append((spec, instant(entry.time)))
+            if metadata is not None and metadata.labels is not None and label in metadata.labels:
+                labelled.append(instant(entry.time))
         items = _items(owners)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, TypeError):
         return NOTHING
@@ -83,6 +98,7 @@ def read_evidence(managed_fields: Raw, skills: object, suspend: object) -> Evide
         packages=max(whole, default=None),
         items=items or None,
         suspend=max(switch, default=None),
+        org=max(labelled, default=None),
     )
 
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.cases import Case
-from reconciler.core.plan import Change, Plan, unread
+from reconciler.core.changes import Change, unread
+from reconciler.core.plan import Plan
 from reconciler.core.position import is_older, is_overtaken, went_back
 from reconciler.core.tenant import RECENT, KnownState
 from reconciler.core.text import quoted, stamp
@@ -138,7 +139,7 @@ def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     if not weak or not (too_many or is_on or is_empty or limits.hold_deletions):
         return plan
     if limits.allow_deletions is not None and len(weak) <= limits.allow_deletions:
-        return plan
+        return replace(plan, allows_deletions=True)
     rest = _without(plan, known, lambda case: case.is_weak, Case.HELD)
     return replace(rest, held=tuple(change.lifecycle for change in weak))
 

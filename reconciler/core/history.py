@@ -33,6 +33,22 @@ class WrittenRow(Struct, frozen=True, kw_only=True, rename="camel"):
     written_by: PassRecord | None = None
 
 
+class WrittenOverride(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What an operator decided in one pass, as it was recorded."""
+
+    override: str
+    """move, rebind, reopen, allow-deletions or adopt-cluster."""
+    pass_id: int
+    decided_at: datetime
+    decided_by: str
+    database_user: str
+    because: str | None
+    effective_at: datetime | None
+    """When the tenant moved, if the operator gave the time."""
+    outside: bool | None
+    """Whether that time lies outside of the interval that the evidence allows."""
+
+
 class WrittenLifecycle(Struct, frozen=True, kw_only=True, rename="camel"):
     """One lifecycle with all its rows, in the order in which they happened."""
 
@@ -44,6 +60,8 @@ class WrittenLifecycle(Struct, frozen=True, kw_only=True, rename="camel"):
     created_at: datetime
     deleted_at: datetime | None
     rows: Sequence[WrittenRow]
+    overrides: Sequence[WrittenOverride] = ()
+    """What operators decided about it, or about its cluster while it lived; oldest first."""
 
 
 class Span(Struct, frozen=True):

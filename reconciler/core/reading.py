@@ -187,7 +187,7 @@ def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Ten
     skills = _skills(spec.packages)
     evidence = NOTHING
     if metadata.managed_fields and dialect.managed_fields:
-        evidence = read_evidence(metadata.managed_fields, skills, spec.suspend)
+        evidence = read_evidence(metadata.managed_fields, skills, spec.suspend, dialect.org_label)
     return Tenant(
         uid=uid,
         name=name,

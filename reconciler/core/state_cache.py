@@ -10,7 +10,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.cases import Case
-from reconciler.core.plan import Change, Plan
+from reconciler.core.changes import Change
+from reconciler.core.plan import Plan
 from reconciler.core.position import number
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
 

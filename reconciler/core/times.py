@@ -23,6 +23,7 @@ CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 class TimeSource(StrEnum):
     """The evidence for `occurred_at`."""
 
+    OPERATOR = "operator"
     CREATION = "creation"
     STATUS = "status"
     MANAGED_FIELDS = "managed-fields"
@@ -43,11 +44,20 @@ class Rule(Struct, frozen=True, kw_only=True):
     occurred_at: str
     is_exact: bool = False
     """The cluster states this exact time. It is moved into [P, S], and the interval has no length."""
+    is_decided: bool = False
+    """An operator decided this exact time. It is not moved, even if it lies outside of the interval."""
     unless_later: TimeSource | None = None
     """This other source is used instead if its time is later and lies between P and S."""
 
 
 RULES: Final = (
+    Rule(
+        source=TimeSource.OPERATOR,
+        kinds=(Kind.DELETED,),
+        rows="all rows of a move to another org, with `--effective`",
+        occurred_at="that time. If it lies between P and S, `not_before` is P",
+        is_decided=True,
+    ),
     Rule(
         source=TimeSource.CREATION,
         kinds=(Kind.CREATED, Kind.ENABLED),
@@ -65,8 +75,8 @@ RULES: Final = (
     ),
     Rule(
         source=TimeSource.MANAGED_FIELDS,
-        kinds=(Kind.ENABLED, Kind.DISABLED, Kind.SUSPENDED, Kind.RESUMED),
-        rows="`enabled` later on; `disabled`; `suspended`; `resumed`",
+        kinds=(Kind.ENABLED, Kind.DISABLED, Kind.SUSPENDED, Kind.RESUMED, Kind.DELETED),
+        rows="`enabled` later on; `disabled`; `suspended`; `resumed`; all rows of a move to another org",
         occurred_at="the field's time in `managedFields`, if it lies between P and S",
     ),
     Rule(
@@ -85,7 +95,7 @@ RULES: Final = (
     Rule(
         source=TimeSource.OBSERVED,
         kinds=tuple(Kind),
-        rows="any row without evidence; all rows of a move to another org",
+        rows="any row without evidence",
         occurred_at="S",
     ),
 )
@@ -123,6 +133,8 @@ def when(
         time = evidence.get(rule.source)
         if time is None or kind not in rule.kinds:
             continue
+        if rule.is_decided:
+            return Moment(time, since if since < time <= until else time, rule.source)
         if rule.is_exact:
             exact = min(max(time, since), until)
             return Moment(exact, exact, rule.source)

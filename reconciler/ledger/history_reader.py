@@ -5,7 +5,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from reconciler.core.history import Coverage, Gap, PassRecord, Span, WrittenLifecycle, WrittenRow
+from reconciler.core.history import (
+    Coverage,
+    Gap,
+    PassRecord,
+    Span,
+    WrittenLifecycle,
+    WrittenOverride,
+    WrittenRow,
+)
 from reconciler.core.kinds import Kind
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
@@ -61,6 +69,9 @@ def history(
     of = defaultdict[int, list[tuple[Any, ...]]](list)
     for lifecycle_id, *event in events:
         of[lifecycle_id].append(tuple(event))
+    overrides = defaultdict[int, list[WrittenOverride]](list)
+    for lifecycle_id, *decided in transaction.rows(_SQL["overrides"], [row[0] for row in found]):
+        overrides[lifecycle_id].append(_override(decided))
     numbers = {row[10] for row in found} | {row[14] for row in found} | {row[7] for row in events}
     wanted = sorted(number for number in numbers if number is not None)
     passes = {row[0]: _pass(row) for row in transaction.rows(_PASSES, wanted)}
@@ -84,6 +95,7 @@ def history(
                 created_at=created_at,
                 deleted_at=deleted_at,
                 rows=rows,
+                overrides=overrides[id_],
             )
         )
     return lifecycles
@@ -122,6 +134,20 @@ def _row(
         time_source=time_source,
         observed_at=observed_at,
         written_by=passes.get(pass_id),
+    )
+
+
+def _override(row: Sequence[Any]) -> WrittenOverride:
+    override, pass_id, decided_at, decided_by, database_user, because, effective_at, outside = row
+    return WrittenOverride(
+        override=override,
+        pass_id=pass_id,
+        decided_at=decided_at,
+        decided_by=decided_by,
+        database_user=database_user,
+        because=because,
+        effective_at=effective_at,
+        outside=outside,
     )
 
 

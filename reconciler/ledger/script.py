@@ -6,8 +6,9 @@ from itertools import compress
 from typing import Any, Final
 
 from reconciler.core.cases import Record
+from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import MEANING
-from reconciler.core.plan import Change, Plan, Row
+from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState
 from reconciler.ledger.postgres import LOCK_KEY
 from reconciler.ledger.steps import (

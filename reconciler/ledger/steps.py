@@ -11,8 +11,10 @@ import msgspec
 
 from reconciler import __version__
 from reconciler.core.cases import Record
+from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import EVENTS, LIFECYCLE, MEANING, Kind, Subject, kinds_of
-from reconciler.core.plan import Change, Plan, Row
+from reconciler.core.plan import Plan
+from reconciler.core.times import TimeSource
 from reconciler.ledger.queries import load
 
 _SQL: Final = load("steps")
@@ -51,7 +53,7 @@ _TYPES: Final = {
     **dict.fromkeys(("pass_id", "created_pass_id", "deleted_pass_id"), "int8"),
     **dict.fromkeys(("ordinal", "tenants_examined"), "int4"),
     **{meaning.counter: "int4" for meaning in MEANING.values()},
-    **dict.fromkeys(("suspended", "adopted_cluster", "complete", "gapless", "held"), "bool"),
+    **dict.fromkeys(("suspended", "adopted_cluster", "complete", "gapless", "held", "outside"), "bool"),
     "gap_since": "timestamptz",
     **dict.fromkeys(("quarantined", "held_back"), "jsonb"),
     "skills": "text[]",
@@ -71,6 +73,11 @@ def ordinal_before_first(kind: Kind) -> int:
     A subject that the portal's own rows left switched on goes off as number 0.
     """
     return -1 if MEANING[kind].switches is False else 0
+
+
+def _first_ordinal(kind: Kind) -> int:
+    """In a lifecycle that begins: on, and after it off, if that happened before its first snapshot."""
+    return 2 if MEANING[kind].switches is False else 1
 
 
 def pass_record(plan: Plan) -> Insert:
@@ -122,6 +129,7 @@ def steps(plan: Plan, numbers: Numbers) -> Iterator[Insert | Run]:
     yield Run(_SQL["forget_state"], ("lifecycle_id",), _known(plan, numbers))
     yield _begins(plan, numbers)
     yield _moves(plan, numbers)
+    yield _overrides(plan, numbers)
     for subject in EVENTS:
         yield _events(plan, numbers, subject)
     yield _states(plan, numbers)
@@ -221,6 +229,27 @@ def _moves(plan: Plan, numbers: Numbers) -> Insert:
     )
 
 
+def _overrides(plan: Plan, numbers: Numbers) -> Insert:
+    """Who decided what, for the record."""
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for override, change in plan.overridden():
+            at = change.rows[0].at if change is not None and change.case.record is Record.MOVE else None
+            is_given = at is not None and at.source is TimeSource.OPERATOR
+            yield (
+                numbers.pass_id,
+                override,
+                None if change is None else numbers.lifecycle_id(change),
+                at.occurred_at if at is not None and is_given else None,
+                at.not_before == at.occurred_at if at is not None and is_given else None,
+                plan.because,
+                plan.by,
+            )
+
+    columns = ("pass_id", "override", "lifecycle_id", "effective_at", "outside", "because", "decided_by")
+    return Insert("reconciler_overrides", columns, rows())
+
+
 def _events(plan: Plan, numbers: Numbers, subject: Subject) -> Insert:
     kinds, has_value = kinds_of(subject), subject.value is not None
 
@@ -237,7 +266,7 @@ def _events(plan: Plan, numbers: Numbers, subject: Subject) -> Insert:
                         *((row.value,) if has_value else ()),
                         row.kind.value,
                         *_when(plan, numbers, row),
-                        1 if begins else numbers.ordinal(change, row),
+                        _first_ordinal(row.kind) if begins else numbers.ordinal(change, row),
                     )
 
     value = (subject.value,) if subject.value is not None else ()

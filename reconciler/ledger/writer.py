@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import Final, TypeAlias
 
+from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import LIFECYCLE, MEANING
-from reconciler.core.plan import Change, Plan, Row
+from reconciler.core.plan import Plan
 from reconciler.core.state_cache import Written
 from reconciler.core.tenant import Setback
 from reconciler.ledger.postgres import Transaction

@@ -4,7 +4,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from reconciler.core.history import Answer, Span, WrittenLifecycle, WrittenRow, spans, within
+from reconciler.core.history import (
+    Answer,
+    Span,
+    WrittenLifecycle,
+    WrittenOverride,
+    WrittenRow,
+    spans,
+    within,
+)
 from reconciler.core.text import clean, columns, stamp
 
 NARROWEST: Final = 20
@@ -37,6 +45,7 @@ def timeline(
         yield from _bars(lifecycle, whole, (whole.common(shown) if shown else None) or whole, width)
         yield ""
         yield from _table((lifecycle if parts is None else parts[lifecycle.id]).rows)
+        yield from map(_overridden, lifecycle.overrides)
         yield ""
 
 
@@ -95,6 +104,16 @@ def _table(rows: Sequence[WrittenRow], indent: str = "  ") -> Iterator[str]:
         for row in rows
     ]
     yield from columns(cells, indent=indent)
+
+
+def _overridden(one: WrittenOverride) -> str:
+    """Who decided what, when and why."""
+    said = f"  {one.override} by {clean(one.decided_by)} (database user {clean(one.database_user)})"
+    if one.effective_at is not None:
+        said += f", as of {stamp(one.effective_at)}"
+        said += ", outside of the interval that the evidence allows" if one.outside else ""
+    because = f": {clean(one.because)}" if one.because is not None else ""
+    return f"{said}, pass {one.pass_id} on {stamp(one.decided_at)}{because}"
 
 
 def _evidence(row: WrittenRow) -> str:

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Struct
 
 from reconciler.core.cases import Record
+from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import EVENTS, MEANING, Kind, Subject
-from reconciler.core.plan import Change, Plan, Row
+from reconciler.core.plan import Plan
 from reconciler.core.text import counted
 from reconciler.core.times import TimeSource
 

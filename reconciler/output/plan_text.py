@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
 from reconciler.core.cases import Record
+from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import MEANING, Effect
-from reconciler.core.plan import Change, Plan, Row
+from reconciler.core.plan import Plan
 from reconciler.core.text import aligned, clean, counted, stamp
 from reconciler.output.plan_json import summary
 

@@ -1,7 +1,7 @@
 -- runner: passes. It adds events and never changes one, makes no tables, and reads no way of payment.
 GRANT SELECT ON
     reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
-    reconciler_setbacks, reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
+    reconciler_overrides, reconciler_setbacks, reconciler_digests, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
 TO {role};
 GRANT INSERT ON
     reconciler_rebindings, reconciler_reopenings, reconciler_moves, reconciler_setbacks, tenant_billing_lifecycle
@@ -12,11 +12,11 @@ DECLARE
     filled text;
     columns text;
 BEGIN
-    FOREACH filled IN ARRAY ARRAY['reconciler_passes', 'tenant_skill_events', 'tenant_suspension_events'] LOOP
+    FOREACH filled IN ARRAY ARRAY['reconciler_passes', 'reconciler_overrides', 'tenant_skill_events', 'tenant_suspension_events'] LOOP
         columns := (
             SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_attribute a
             WHERE a.attrelid = filled::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-              AND a.attname NOT IN ('id', 'written_at'));
+              AND a.attname NOT IN ('id', 'written_at', 'decided_at', 'database_user'));
         EXECUTE format('REVOKE INSERT ON %I FROM {role}; GRANT INSERT (%s) ON %1$I TO {role}', filled, columns);
     END LOOP;
 END $$;

@@ -28,9 +28,9 @@ INSERT INTO skill_pricing VALUES ('mail', 0.33333), ('wiki', 0.5)
 def run(command: Command, tmp_path: Path) -> Run:
     """A pass over tenants at noon of a day of 2026, like 0301."""
 
-    def run(day: str, *tenants: Json, flags: str = "", status: int = 0) -> None:
+    def run(day: str, *tenants: Json, flags: str = "", words: str = "run", status: int = 0) -> None:
         file = snapshot(tmp_path, f"2026{day}T120000Z", *tenants)
-        ran = command("run", "--snapshot", file, *flags.split())
+        ran = command(*words.split(), "--snapshot", file, *flags.split())
         assert ran.status == status, ran.err
 
     return run
@@ -42,19 +42,26 @@ def unreadable(resource: Json) -> Json:
 
 def changed(resource: Json, at: str, *packages: str) -> Json:
     """With other skills since then, as its managedFields tell."""
+    return {**noted(resource, at, {"f:spec": {"f:packages": {}}}), "spec": {"packages": [*packages]}}
+
+
+def relabelled(resource: Json, at: str, org: str) -> Json:
+    """Under another org since then, as its managedFields tell."""
+    label = "pieced.ch/zitadel-org-id"
+    shown = noted(resource, at, {"f:metadata": {"f:labels": {f"f:{label}": {}}}})
+    return {**shown, "metadata": {**shown["metadata"], "labels": {label: org}}}
+
+
+def noted(resource: Json, at: str, owned: Json) -> Json:
     entry = {
         "manager": "portal",
         "operation": "Update",
         "apiVersion": resource["apiVersion"],
         "fieldsType": "FieldsV1",
         "time": at,
-        "fieldsV1": {"f:spec": {"f:packages": {}}},
+        "fieldsV1": owned,
     }
-    return {
-        **resource,
-        "metadata": {**resource["metadata"], "managedFields": [entry]},
-        "spec": {"packages": [*packages]},
-    }
+    return {**resource, "metadata": {**resource["metadata"], "managedFields": [entry]}}
 
 
 ADA = tenant("ada", "mail", created=CREATED)
@@ -212,19 +219,21 @@ def test_what_is_on_record_stays(command: Command, run: Run, ledger: Ledger) -> 
 def test_the_revisions_explain_every_rappen_of_the_difference(
     command: Command, run: Run, ledger: Ledger
 ) -> None:
-    """A withdrawn deletion, a late change, and an earlier price: all recorded after the close."""
+    """A withdrawn deletion, a late change, a move and an earlier price: all recorded after the close."""
     dora = tenant("dora", "mail", created=CREATED, org="org-2")
+    moved = relabelled(BEA, "2026-03-24T09:00:00Z", "org-3")
     run("0302", ADA, BEA, CLEO, dora)
     run("0320", ADA, BEA, dora)  # cleo is taken for deleted
-    run("0325", ADA, BEA, unreadable(dora), status=4)
-    run("0401", ADA, BEA, unreadable(dora), status=4)
+    run("0325", ADA, moved, unreadable(dora), status=4)
+    run("0401", ADA, moved, unreadable(dora), status=4)
     ledger.execute(PRICES)
     first = told(command("close", "2026-03", "--in-doubt", "--output", "json"))
     since = ("usage", "--month", "2026-03", "--corrections", "--since-close", "--output", "json")
     assert told(command(*since))["corrections"] == []
 
     late = changed(dora, "2026-03-28T09:00:00Z", "mail", "wiki")
-    run("0406", ADA, BEA, CLEO, late, flags="--reopen cleo")
+    run("0406", ADA, moved, CLEO, late, flags="--reopen cleo", status=4)
+    run("0407", ADA, moved, CLEO, late, words="org move bea")
     ran = command("pricing", "set", "--tenant-monthly-fee-chf", "62", "--from", "2026-03-16")
     assert "closed months with days at the new price: 2026-03" in ran.out
     found = told(command(*since))
@@ -233,26 +242,33 @@ def test_the_revisions_explain_every_rappen_of_the_difference(
 
     assert second["corrections"] == found["corrections"]
     days = {
-        (one["tenantName"], one["item"], one["skillId"]): (one["daysBefore"], one["daysNow"])
+        (one["zitadelOrgId"], one["tenantName"], one["item"], one["skillId"]): (
+            one["daysBefore"],
+            one["daysNow"],
+        )
         for one in found["corrections"]
     }
     assert days == {
-        ("ada", "monthly_fee", None): (31, 31),
-        ("bea", "monthly_fee", None): (31, 31),
-        ("cleo", "monthly_fee", None): (20, 31),
-        ("cleo", "skill", "wiki"): (20, 31),
-        ("dora", "monthly_fee", None): (31, 31),
-        ("dora", "skill", "wiki"): (0, 4),
+        ("org-1", "ada", "monthly_fee", None): (31, 31),
+        ("org-1", "cleo", "monthly_fee", None): (20, 31),
+        ("org-1", "cleo", "skill", "wiki"): (20, 31),
+        ("org-2", "bea", "monthly_fee", None): (31, 24),
+        ("org-2", "bea", "skill", "mail"): (31, 24),
+        ("org-2", "dora", "monthly_fee", None): (31, 31),
+        ("org-2", "dora", "skill", "wiki"): (0, 4),
+        ("org-3", "bea", "monthly_fee", None): (0, 8),
+        ("org-3", "bea", "skill", "mail"): (0, 8),
     }
-    for before, now in zip(first["totals"], second["totals"], strict=True):
-        assert now["netBeforeChf"] == before["netChf"]
-        difference = Decimal(now["netChf"]) - Decimal(before["netChf"])
+    before = {one["zitadelOrgId"]: one["netChf"] for one in first["totals"]}
+    for now in second["totals"]:
+        assert now["netBeforeChf"] == before.get(now["zitadelOrgId"], "0.00")
+        difference = Decimal(now["netChf"]) - Decimal(now["netBeforeChf"])
         assert difference == sum(
             Decimal(one["amountNowChf"]) - Decimal(one["amountBeforeChf"])
             for one in found["corrections"]
             if one["zitadelOrgId"] == now["zitadelOrgId"]
         )
-        assert difference > 0
+        assert difference != 0
     # The first revision can be had again, to the byte.
     at_first = ("usage", "--month", "2026-03", "--prices", "--as-of-pass", str(first["asOfPass"]))
     totals = told(command(*at_first, "--output", "json"))["totals"]

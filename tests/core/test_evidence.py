@@ -12,6 +12,7 @@ from tests.core.examples import at
 
 WHOLE: dict[str, Any] = {"f:packages": {}}
 SWITCH: dict[str, Any] = {"f:suspend": {}}
+ORG_LABEL = "pieced.ch/zitadel-org-id"
 
 
 def entry(seconds: float | None, *owned: Mapping[str, Any], **more: str) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def of_a_set(*skills: str) -> dict[str, Any]:
 def read(
     entries: Sequence[Mapping[str, Any]], skills: object = ("mail",), *, suspend: object = True
 ) -> Evidence:
-    return read_evidence(Raw(json.dumps(entries).encode()), skills, suspend)
+    return read_evidence(Raw(json.dumps(entries).encode()), skills, suspend, ORG_LABEL)
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -75,6 +76,23 @@ def test_a_list_that_is_owned_in_another_way_tells_nothing_of_skills(parts: dict
     assert read([entry(1, {"f:packages": parts}), entry(2, SWITCH)]) == Evidence(suspend=at(2))
 
 
+def labelled(seconds: float | None, label: str = ORG_LABEL, **more: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"f:labels": {".": {}, f"f:{label}": {}}, "f:annotations": {}}
+    return entry(seconds, **more) | {"fieldsV1": {"f:metadata": metadata}}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_org_has_the_latest_time_of_all_who_own_its_label(order: int) -> None:
+    others = [labelled(9, "team"), labelled(8, subresource="status"), labelled(None)]
+    assert read([labelled(1), labelled(3), *others][::order]) == Evidence(org=at(3))
+
+
+@pytest.mark.parametrize("labels", [None, {}, [], "x"])
+def test_labels_that_cannot_be_read_tell_nothing_of_the_org(labels: object) -> None:
+    fields = {"f:metadata": {"f:labels": labels}}
+    assert read([entry(1) | {"fieldsV1": fields}]) == NOTHING
+
+
 def test_a_switch_that_is_owned_in_parts_tells_nothing() -> None:
     assert read([entry(3, {"f:suspend": {"f:x": {}}}), entry(1, WHOLE)]) == Evidence(packages=at(1))
 
@@ -101,4 +119,4 @@ def test_a_switch_that_is_owned_in_parts_tells_nothing() -> None:
     ids=range(11),
 )
 def test_what_cannot_be_read_is_no_evidence_and_no_error(managed_fields: bytes) -> None:
-    assert read_evidence(Raw(managed_fields), ("mail",), True) == NOTHING
+    assert read_evidence(Raw(managed_fields), ("mail",), True, ORG_LABEL) == NOTHING

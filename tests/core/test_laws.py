@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 from msgspec.structs import replace
 
+from reconciler.core.changes import Change, Row
 from reconciler.core.evidence import Evidence
 from reconciler.core.guard import Limits, guard
 from reconciler.core.kinds import Kind
-from reconciler.core.plan import Change, Plan, Row, plan
+from reconciler.core.plan import Plan, plan
 from reconciler.core.reading import Dialect, read_page, read_tenants
 from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant, Unreadable
 from reconciler.core.times import TimeSource

@@ -7,10 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from reconciler.core.cases import NONE, Case, Overrides, cases
-from reconciler.core.evidence import Evidence
 from reconciler.core.plan import plan
 from reconciler.core.tenant import KnownState, Lifecycle, Tenant, Unreadable
-from reconciler.core.times import Moment, TimeSource
 from reconciler.errors import Refused, SnapshotError
 from tests.core.examples import P, S, at, known, lifecycle, said, snapshot, tenant, unreadable
 from tests.outcome import outcome
@@ -423,19 +421,6 @@ def test_an_operator_may_allow_something_else_once(overrides: Overrides, example
     )
     assert again.changes == ()
     assert again.quarantined == planned.quarantined
-
-
-def test_a_moved_tenant_begins_in_the_instant_in_which_it_ended() -> None:
-    """A label leaves no evidence, so that is the snapshot's; and it can have been as early as P."""
-    before = known([lifecycle("A", "aare", "mail")])
-    noted = Evidence(packages=at(20), suspend=at(20))
-    shown = snapshot([tenant("A", "aare", "mail", org="org-2", suspended=True, evidence=noted)])
-    ended, begun = plan(shown, before, Overrides(move=frozenset({"aare"}))).changes
-    moments = {row.at for change in (ended, begun) for row in change.rows}
-    assert moments == {Moment(S, P, TimeSource.OBSERVED)}
-    assert (ended.lifecycle.org, begun.lifecycle.org) == ("org-1", "org-2")
-    assert (begun.lifecycle.created_at, begun.previous) == (S, before.live["A"])
-    assert (ended.case, begun.case) == (Case.MOVED_OUT, Case.MOVED_IN)
 
 
 @pytest.mark.parametrize(

@@ -353,6 +353,12 @@ FROM reconciler_reopenings r
 WHERE l.id = r.lifecycle_id
 RETURNING r.pass_id;
 
+-- a decision is about another one: override, cid, reconciler_overrides
+UPDATE reconciler_overrides
+SET lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 'cid')
+WHERE override = 'move'
+RETURNING id;
+
 -- a move ends another one: move, gus, reconciler_moves
 UPDATE reconciler_moves
 SET previous_lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 'cid')

@@ -39,17 +39,22 @@ WITH portal_end AS (
         CASE WHEN e.ordinal = e.before_ordinal THEN 'ordinal-twice' END,
         CASE WHEN NOT (e.not_before <= e.occurred_at AND e.occurred_at <= e.observed_at) THEN 'interval' END,
         CASE WHEN e.occurred_at < e.before_at THEN 'time-order' END,
-        CASE WHEN e.pass_id <= e.before_pass THEN 'write-order' END,
+        CASE WHEN e.pass_id < e.before_pass
+                  -- A pass that moved a tenant also wrote what changed between the move and its snapshot.
+                  OR (e.pass_id = e.before_pass AND (e.pass_id IS DISTINCT FROM l.created_pass_id OR l.created_time_source = 'creation'))
+             THEN 'write-order' END,
         CASE WHEN l.id IS NOT NULL AND NOT CASE e.time_source
              WHEN 'creation' THEN e.event_kind = 'enabled' AND e.pass_id = l.created_pass_id AND l.created_time_source = 'creation'
                                   AND e.occurred_at = l.created_at AND e.not_before = l.created_not_before
              WHEN 'status' THEN e.event_kind = 'suspended'
              WHEN 'managed-fields' THEN e.skill_id IS NULL OR e.pass_id IS DISTINCT FROM l.created_pass_id
+                                        OR l.created_time_source <> 'creation'
+             WHEN 'operator' THEN e.pass_id = l.created_pass_id AND l.created_time_source = 'operator' AND e.occurred_at = l.created_at
              -- If the tenant was deleted at first sight, its suspension was moved to the time of the deletion.
              WHEN 'observed' THEN CASE WHEN e.skill_id IS NULL THEN e.occurred_at = e.observed_at OR e.pass_id = l.created_pass_id
                                        -- A lifecycle under a new org begins with the skills of the one before it.
                                        ELSE e.occurred_at = e.observed_at AND (e.pass_id IS DISTINCT FROM l.created_pass_id
-                                                                               OR l.created_time_source = 'observed') END
+                                                                               OR l.created_time_source <> 'creation') END
              ELSE e.time_source IS NULL END THEN 'time-source' END,
         CASE WHEN e.pass_id < l.created_pass_id
                   -- The portal may have written a creation in the future.

@@ -19,8 +19,12 @@ WITH checked AS (
         CASE WHEN NOT CASE l.created_time_source
                   WHEN 'creation' THEN l.created_not_before = l.created_at AND moved.lifecycle_id IS NULL
                   WHEN 'observed' THEN l.created_at = l.created_observed_at AND moved.lifecycle_id IS NOT NULL
+                  WHEN 'managed-fields' THEN moved.lifecycle_id IS NOT NULL
+                  WHEN 'operator' THEN moved.lifecycle_id IS NOT NULL
                   ELSE l.created_time_source IS NULL END
-                  OR l.deleted_time_source NOT IN ('deletion', 'successor', 'observed')
+                  OR l.deleted_time_source NOT IN ('deletion', 'successor', 'observed', 'managed-fields', 'operator')
+                  OR (l.deleted_time_source IN ('managed-fields', 'operator') AND NOT EXISTS (
+                      SELECT FROM reconciler_moves m WHERE m.previous_lifecycle_id = l.id))
                   OR (l.deleted_time_source = 'observed' AND l.deleted_at <> l.deleted_observed_at)
              THEN 'lifecycle-source' END,
         CASE WHEN l.deleted_time_source = 'successor' AND NOT EXISTS (

@@ -1,4 +1,17 @@
 -- Compares what operators decided with the lifecycles.
+SELECT 'override', l.tenant_name, l.tenant_uid, ARRAY['reconciler_overrides', 'tenant_billing_lifecycle'],
+       ARRAY[o.id, o.lifecycle_id], concat(o.override, ' by ', o.decided_by, ', pass ', o.pass_id)
+FROM reconciler_overrides o
+LEFT JOIN tenant_billing_lifecycle l ON l.id = o.lifecycle_id
+LEFT JOIN reconciler_passes p ON p.id = o.pass_id
+WHERE p.id IS NULL OR NOT CASE o.override
+    WHEN 'move' THEN EXISTS (SELECT FROM reconciler_moves m WHERE (m.pass_id, m.lifecycle_id) = (o.pass_id, o.lifecycle_id))
+    WHEN 'rebind' THEN EXISTS (SELECT FROM reconciler_rebindings r WHERE (r.pass_id, r.lifecycle_id) = (o.pass_id, o.lifecycle_id))
+    WHEN 'reopen' THEN EXISTS (SELECT FROM reconciler_reopenings r WHERE (r.pass_id, r.lifecycle_id) = (o.pass_id, o.lifecycle_id))
+    WHEN 'allow-deletions' THEN l.deleted_pass_id = o.pass_id OR EXISTS (
+        SELECT FROM reconciler_reopenings r WHERE (r.lifecycle_id, r.deleted_pass_id) = (o.lifecycle_id, o.pass_id))
+    ELSE p.adopted_cluster END
+UNION ALL
 SELECT 'rebinding', l.tenant_name, coalesce(l.tenant_uid, r.new_uid), ARRAY['reconciler_rebindings', 'tenant_billing_lifecycle'],
        ARRAY[r.pass_id, r.lifecycle_id], concat('from ', r.old_uid, ' to ', r.new_uid, ', then ', coalesce(r.next_uid, l.tenant_uid))
 FROM (SELECT *, lead(old_uid) OVER (PARTITION BY lifecycle_id ORDER BY pass_id) AS next_uid FROM reconciler_rebindings) r
