@@ -44,7 +44,7 @@ BEGIN
     INSERT INTO reconciler_close_totals (
         close_id, zitadel_org_id, month, vat_rate_chli, net_chf, vat_chf, gross_chf, net_before_chf)
     SELECT written, zitadel_org_id, month, vat_rate_chli, net.chf, vat.chf, net.chf + vat.chf,
-           CASE WHEN number > 1 THEN coalesce(earlier.net_chf, 0) END
+           CASE WHEN number > 1 THEN coalesce(earlier.net_chf, 0.00) END
     FROM (
         SELECT l.zitadel_org_id, l.month, l.vat_rate_chli, sum(l.amount_chf) AS net_chf
         FROM reconciler_lines(from_day, to_day, billing_close.time_zone, at_pass, org, false, NULL, true) l GROUP BY 1, 2, 3

@@ -355,3 +355,12 @@ def test_amounts_are_shown_with_the_decimals_that_are_kept(ledger: Connection) -
     insert(ledger, "skill_pricing", skill_id="mail", daily_price_chf="0.5")
     shown = f"SELECT {FEE}::text || ' ' || threema_message_chf || ' ' || daily_price_chf"
     assert one(ledger, f"{shown} FROM platform_pricing, skill_pricing") == "49.00 0.05000 0.50000"
+
+
+def test_after_a_restore_without_sequences_no_number_is_given_twice(ledger: Connection) -> None:
+    a_pass(ledger)
+    ledger.execute("UPDATE platform_pricing SET tenant_monthly_fee_chf = 49")
+    highest: int = one(ledger, "SELECT max(id) FROM reconciler_price_history")
+    ledger.execute("SELECT setval(pg_get_serial_sequence('reconciler_passes', 'id'), 1)")
+    apply(ledger)
+    assert a_pass(ledger) > highest
