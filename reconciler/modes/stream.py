@@ -86,6 +86,8 @@ class Stream:
         except ReconcilerError as problem:
             self._problem = problem
         except Exception as problem:
+            if self._closed.is_set():
+                return  # It was closed while it was read.
             log.debug("where the watch failed", exc_info=True)
             self._problem = SnapshotError(f"the watch failed: {type(problem).__name__}: {problem}")
         finally:
