@@ -63,6 +63,10 @@ class LedgerError(ReconcilerError):
     """Postgres could not be reached, or did not do what it was asked."""
 
 
+class Contradicted(LedgerError):
+    """Postgres refused a row that breaks a rule of its tables."""
+
+
 class NotPrinted(ReconcilerError):
     """The results could not be written to stdout. What the command did is done."""
 

@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -326,6 +326,9 @@ class _OpenTimedLedger:
         self._known_since = time.perf_counter()
         self._health.took("known", self._known_since - started)
         return known
+
+    def refused(self, plan: Plan) -> Mapping[str, str]:
+        return self._opened.refused(plan)
 
     def apply(self, plan: Plan) -> int | None:
         now = time.perf_counter()

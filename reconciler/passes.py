@@ -5,7 +5,7 @@ ledger is there to be written or only to be read.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol, TypeVar
 
@@ -13,11 +13,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.cases import NONE, Overrides
-from reconciler.core.guard import Limits, guard
+from reconciler.core.guard import Limits, guard, quarantine
 from reconciler.core.plan import Plan, plan
 from reconciler.core.position import is_news, setback
 from reconciler.core.tenant import KnownState, Setback, Snapshot
-from reconciler.errors import OutdatedSnapshot, WentBack
+from reconciler.errors import Contradicted, OutdatedSnapshot, WentBack
 
 MOST_GATHERINGS: Final = 4
 """A pass that another one overtook gathers again, three times."""
@@ -75,6 +75,9 @@ class OpenLedger(Protocol):
 
     def known_state(self, snapshot: Snapshot) -> KnownState: ...
 
+    def refused(self, plan: Plan) -> Mapping[str, str]:
+        """The tenants whose rows break a rule of the tables: why, by name. Writes nothing."""
+
     def apply(self, plan: Plan) -> int | None:
         """Returns the number of the pass, where it was written."""
 
@@ -98,13 +101,25 @@ class Pass(Struct, frozen=True):
 
 
 def run_pass(source: Source, ledger: Ledger, limits: Limits, overrides: Overrides = NONE) -> Pass:
-    """Makes one pass. Raises ReconcilerError, and then nothing was written."""
+    """Makes one pass. Raises ReconcilerError, and then nothing was written.
+
+    If the database refuses the rows of some tenants, these are quarantined, and the others are written.
+    """
 
     def once(snapshot: Snapshot) -> Pass:
+        try:
+            return attempt(snapshot)
+        except Contradicted as error:
+            log.warning("%s; looking for the tenants", error)
+            return attempt(snapshot, one_by_one=True)
+
+    def attempt(snapshot: Snapshot, *, one_by_one: bool = False) -> Pass:
         with ledger.open() as opened:
             known = opened.known_state(snapshot)
             try:
                 guarded = guard(plan(snapshot, known, overrides), known, limits)
+                if one_by_one:
+                    guarded = quarantine(guarded, known, opened.refused(guarded))
             except WentBack as error:
                 opened.remember(setback(snapshot))
                 refused = error
@@ -136,8 +151,19 @@ def run_watched(changes: Sequence[Snapshot], ledger: Ledger, limits: Limits) -> 
 
     A change that is known already is dropped; one that changes nothing leaves no record, unless it is
     there only to note how far the watch has come. Those that are gone are judged together: many at once
-    are none of them deleted. Raises ReconcilerError; then nothing was written.
+    are none of them deleted. A tenant whose rows the database refuses is quarantined. Raises
+    ReconcilerError; then nothing was written.
     """
+    try:
+        return _watched(changes, ledger, limits)
+    except Contradicted as error:
+        log.warning("%s; looking for the tenants", error)
+        return _watched(changes, ledger, limits, one_by_one=True)
+
+
+def _watched(
+    changes: Sequence[Snapshot], ledger: Ledger, limits: Limits, *, one_by_one: bool = False
+) -> Sequence[Pass]:
     passes = []
     vanishing = sum(snapshot.is_absence for snapshot in changes)
     with ledger.open() as opened:
@@ -146,6 +172,8 @@ def run_watched(changes: Sequence[Snapshot], ledger: Ledger, limits: Limits) -> 
             vanishing -= snapshot.is_absence
             if is_news(snapshot, known):
                 guarded = guard(plan(snapshot, known), known, limits)
+                if one_by_one:
+                    guarded = quarantine(guarded, known, opened.refused(guarded))
                 is_written = guarded.changes or not snapshot.scope
                 passes.append(Pass(guarded, known, opened.apply(guarded) if is_written else None))
     return passes

@@ -4,7 +4,8 @@ Each is a function from a plan to a plan. `fence` lets all of it through or refu
 leave something out.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from reconciler.core.cases import Case
 from reconciler.core.changes import Change, unread
 from reconciler.core.plan import Plan
 from reconciler.core.position import is_older, is_overtaken, went_back
-from reconciler.core.tenant import RECENT, KnownState
+from reconciler.core.tenant import RECENT, KnownState, Unreadable
 from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused, WentBack
@@ -144,9 +145,23 @@ def brake(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     return replace(rest, held=tuple(change.lifecycle for change in weak))
 
 
+def quarantine(plan: Plan, known: KnownState, reasons: Mapping[str, str]) -> Plan:
+    """Leaves out the tenants of these names, whose rows the ledger cannot hold, and says why."""
+    uids = {change.lifecycle.name: change.lifecycle.uid for change in plan.changes}
+    unreadable = [
+        Unreadable(uid=uids.get(name), name=name, reason=reason) for name, reason in reasons.items()
+    ]
+    rest = _without_names(plan, known, reasons.keys(), Case.UNREADABLE)
+    return replace(rest, quarantined=(*plan.quarantined, *unreadable))
+
+
 def _without(plan: Plan, known: KnownState, is_withheld: Callable[[Case], bool], instead: Case) -> Plan:
     """Leaves changes out, with the successors that wait for them; who stays live is frozen."""
     names = {change.lifecycle.name for change in plan.changes if is_withheld(change.case)}
+    return _without_names(plan, known, names, instead)
+
+
+def _without_names(plan: Plan, known: KnownState, names: AbstractSet[str], instead: Case) -> Plan:
     changes: list[Change] = []
     for change in plan.changes:
         if change.lifecycle.name not in names:

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from reconciler.core.text import one_line
-from reconciler.errors import LedgerError, UsageError
+from reconciler.errors import Contradicted, LedgerError, UsageError
 from reconciler.ledger.database_url import EXPECTED, unwrapped, why_unreadable
 
 OLDEST_SERVER: Final = 15
@@ -134,6 +134,17 @@ class Transaction:
                     copy.write_row(row)
                     count += 1
             _check_count(f"COPY {table}", cursor.rowcount, count)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Rolls back what the block writes. Raises Contradicted if it breaks a rule of the tables."""
+        try:
+            with self._begun().transaction(force_rollback=True):
+                yield
+                self.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        except psycopg.errors.IntegrityError as error:
+            rule = error.diag.constraint_name
+            raise Contradicted(_told(error) + (f" ({rule})" if rule else "")) from error
 
     def lock(self, on_wait: Callable[[], None]) -> None:
         """Waits until no other pass is being written. Calls `on_wait` once if it has to wait."""
@@ -319,6 +330,7 @@ class Database:
                 advice = "grant this role the right, or run `reconciler schema apply` as the owner"
             case psycopg.errors.IntegrityError():
                 advice = "the database refused a row that contradicts the ledger; nothing was written"
+                return Contradicted(f"{self}: {_told(error)}; {advice}")
             case _:
                 advice = "nothing was written"
         return LedgerError(f"{self}: {_told(error)}; {advice}")

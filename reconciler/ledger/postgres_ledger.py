@@ -1,7 +1,7 @@
 """The ledger as a pass sees it: what is known, and a place to write a plan or, dry, only to plan."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -28,7 +28,7 @@ from reconciler.ledger.state_reader import (
     portal_lives,
     was_read,
 )
-from reconciler.ledger.writer import remember, was_written, write
+from reconciler.ledger.writer import refused, remember, was_written, write
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,9 @@ class _Open:
             newer=newer(self._transaction, snapshot, known),
             latest=latest(self._transaction, snapshot),
         )
+
+    def refused(self, plan: Plan) -> Mapping[str, str]:
+        return refused(self._transaction, plan)
 
     def apply(self, plan: Plan) -> int:
         written = write(self._transaction, plan)
@@ -160,6 +163,11 @@ class _OpenDryRun:
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
         return self._ledger.read(snapshot)
+
+    def refused(self, plan: Plan) -> Mapping[str, str]:
+        """None: a dry run writes nothing that could be refused."""
+        del plan
+        return {}
 
     def apply(self, plan: Plan) -> None:
         self._ledger.plan_on(plan)

@@ -1,14 +1,18 @@
 """Writes a plan: in bulk, in a fixed number of statements."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Final, TypeAlias
+
+from msgspec.structs import replace
 
 from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import LIFECYCLE, MEANING
 from reconciler.core.plan import Plan
 from reconciler.core.state_cache import Written
 from reconciler.core.tenant import Setback
+from reconciler.errors import Contradicted
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
 from reconciler.ledger.steps import (
@@ -50,6 +54,33 @@ def write(transaction: Transaction, plan: Plan) -> Written:
         # Compute it before the commit, which should be short.
         transaction.execute("SET CONSTRAINTS reconciler_passes_sealed IMMEDIATE")
     return Written(pass_id=pass_id, lifecycle_ids=new_ids)
+
+
+def refused(transaction: Transaction, plan: Plan) -> Mapping[str, str]:
+    """The tenants whose rows break a rule of the tables: why, by name. Writes nothing.
+
+    Halves the plan until the tenants are found: a few among many take few attempts.
+    """
+    try:
+        with transaction.attempt():
+            write(transaction, plan)
+    except Contradicted as error:
+        names = sorted({change.lifecycle.name for change in plan.changes})
+        if len(names) < 2:
+            reason = f"the database refused its rows: {error}; `reconciler verify` checks the ledger"
+            return dict.fromkeys(names, reason)
+        half = frozenset(names[: len(names) // 2])
+        return {
+            **refused(transaction, _only(plan, half)),
+            **refused(transaction, _only(plan, frozenset(names) - half)),
+        }
+    return {}
+
+
+def _only(plan: Plan, names: AbstractSet[str]) -> Plan:
+    return replace(
+        plan, changes=tuple(change for change in plan.changes if change.lifecycle.name in names)
+    )
 
 
 def _do(transaction: Transaction, step: Insert | Run) -> None:

@@ -158,6 +158,24 @@ def test_every_decision_of_a_pass_is_on_record_and_shown(
     assert command("verify", "--ledger-only", "--deep").status == 0
 
 
+def test_a_cluster_that_is_adopted_is_on_record_with_all_who_lived_then(
+    command: Command, tmp_path: Path, ledger: Ledger
+) -> None:
+    def run(day: int, cluster: str, *tenants: Json, by: tuple[str, ...] = ()) -> Ran:
+        file = snapshot(tmp_path, f"202512{day:02}T000000Z", *tenants)
+        return command("run", "--snapshot", file, "--cluster-uid", cluster, *by)
+
+    assert run(1, "one", *map(tenant, ("ada", "bea", "cleo"))).status == 0
+    assert run(2, "one", *map(tenant, ("ada", "bea"))).status == 0
+    assert run(3, "two", *map(tenant, ("ada", "bea"))).status == 3
+    adopted = run(3, "two", *map(tenant, ("ada", "bea")), by=("--adopt-cluster", "--by", "Kim"))
+    assert adopted.status == 0, adopted.err
+    assert ledger.execute(ALL + LEFT).fetchall() == [("adopt-cluster", None, None, "Kim", 3)]
+    assert "adopt-cluster by Kim" in command("history", "ada").out
+    assert "adopt-cluster" not in command("history", "cleo").out
+    assert command("verify", "--ledger-only", "--deep").status == 0
+
+
 def test_a_deletion_that_nobody_had_to_allow_is_nobody_s_decision(run: Any, ledger: Ledger) -> None:
     run(1, *map(tenant, ("ada", "bea", "cleo")))
     run(2, *map(tenant, ("ada", "bea")), by=("--allow-deletions", "5"))
