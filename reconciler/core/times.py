@@ -53,7 +53,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 RULES: Final = (
     Rule(
         source=TimeSource.OPERATOR,
-        kinds=(Kind.DELETED,),
+        kinds=tuple(Kind),
         rows="all rows of a move to another org, with `--effective`",
         occurred_at="that time. If it lies between P and S, `not_before` is P",
         is_decided=True,

@@ -30,7 +30,7 @@ NAMES = ("ada", "bea", "cleo", "dora", "edda", "flora")
 
 TABLES = (
     *("reconciler_digests", "reconciler_state"),
-    *("reconciler_rebindings", "reconciler_reopenings", "reconciler_moves"),
+    *("reconciler_rebindings", "reconciler_reopenings", "reconciler_moves", "reconciler_overrides"),
     *("tenant_skill_events", "tenant_suspension_events", "tenant_billing_lifecycle"),
     "reconciler_passes",
 )

@@ -70,6 +70,7 @@ WRITTEN_ONCE = {
     "reconciler_rebindings": ("old_uid = 'other'", "pass_id = pass_id + 1000"),
     "reconciler_reopenings": ("deleted_at = now()", "pass_id = pass_id + 1000"),
     "reconciler_moves": ("previous_lifecycle_id = 1", "pass_id = pass_id + 1000"),
+    "reconciler_overrides": ("decided_by = 'x'", "pass_id = pass_id + 1000"),
     "reconciler_decisions": ("subject = 'other'", "before = NULL"),
 }
 

@@ -26,6 +26,7 @@ PASSES = 10
 WHAT_HAPPENED = (
     "reconciler_rebindings",
     "reconciler_reopenings",
+    "reconciler_overrides",
     "reconciler_moves",
     "reconciler_passes WHERE NOT complete",
     "reconciler_passes WHERE held_back <> '[]'",
