@@ -211,7 +211,7 @@ def _moves(
             f"last recorded change of {quoted(tenant.name)}, to {stamp(until)}, the instant of the "
             "snapshot; nothing was written"
         )
-    said = {TimeSource.OPERATOR: effective, TimeSource.MANAGED_FIELDS: tenant.evidence.org}
+    said = {TimeSource.OPERATOR: effective, TimeSource.MANAGED_FIELDS: tenant.org_changed_at}
     at = when(Kind.DELETED, said, since, until).not_earlier(lifecycle.changed_at)
     changed = [
         Row(row.kind, row.at.not_earlier(lifecycle.changed_at), row.value)

@@ -34,8 +34,6 @@ class Evidence(Struct, frozen=True, gc=False):
     """Of each skill, if `spec.packages` is a `list-type: set`."""
     suspend: datetime | None = None
     """Of `spec.suspend`."""
-    org: datetime | None = None
-    """Of the label that names the org."""
 
     def enabled(self, skill: str) -> datetime | None:
         """A time not before the skill was added."""
@@ -72,8 +70,10 @@ class _Entry(Struct):
 _decode = msgspec.json.Decoder(list[_Entry] | None).decode
 
 
-def read_evidence(managed_fields: Raw, skills: object, suspend: object, org_label: str) -> Evidence:
-    """The evidence for the current values of `spec.packages`, `spec.suspend` and the org's label.
+def read_evidence(
+    managed_fields: Raw, skills: object, suspend: object, org_label: str
+) -> tuple[Evidence, datetime | None]:
+    """The evidence for the current values of `spec.packages` and `spec.suspend`; the org label's time.
 
     Never raises.
     """
@@ -85,21 +85,25 @@ def read_evidence(managed_fields: Raw, skills: object, suspend: object, org_labe
             if not entry.time or entry.subresource or not entry.fields:
                 continue
             spec, metadata = entry.fields.spec, entry.fields.metadata
+            is_label = metadata is not None and metadata.labels is not None and label in metadata.labels
+            if not (is_label or _owns(spec)):
+                continue
+            time = instant(entry.time)
             if _owns(spec):
-                owners.append((spec, instant(entry.time)))
-            if metadata is not None and metadata.labels is not None and label in metadata.labels:
-                labelled.append(instant(entry.time))
+                owners.append((spec, time))
+            if is_label:
+                labelled.append(time)
         items = _items(owners)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError, TypeError):
-        return NOTHING
+        return NOTHING, None
     whole = [time for spec, time in owners if spec.packages == {}] if skills and not items else []
     switch = [time for spec, time in owners if spec.suspend == {}] if suspend is not None else []
-    return Evidence(
+    evidence = Evidence(
         packages=max(whole, default=None),
         items=items or None,
         suspend=max(switch, default=None),
-        org=max(labelled, default=None),
     )
+    return evidence, max(labelled, default=None)
 
 
 def _owns(spec: _SpecFields | None) -> TypeGuard[_SpecFields]:

@@ -185,9 +185,11 @@ def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Ten
     if spec.suspend is not None and not isinstance(spec.suspend, bool):
         raise _Malformed(f"spec.suspend: expected true or false, found {_found(spec.suspend)}")
     skills = _skills(spec.packages)
-    evidence = NOTHING
+    evidence, org_changed_at = NOTHING, None
     if metadata.managed_fields and dialect.managed_fields:
-        evidence = read_evidence(metadata.managed_fields, skills, spec.suspend, dialect.org_label)
+        evidence, org_changed_at = read_evidence(
+            metadata.managed_fields, skills, spec.suspend, dialect.org_label
+        )
     return Tenant(
         uid=uid,
         name=name,
@@ -200,6 +202,7 @@ def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Ten
             None if metadata.deletion is None else _time(metadata.deletion, "metadata.deletionTimestamp")
         ),
         evidence=evidence,
+        org_changed_at=org_changed_at,
     )
 
 

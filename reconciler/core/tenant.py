@@ -29,6 +29,8 @@ class Tenant(Struct, frozen=True, kw_only=True, gc=False):
     deleted_at: datetime | None = None
     """`metadata.deletionTimestamp`: deletion is committed and cannot be undone."""
     evidence: Evidence = NOTHING
+    org_changed_at: datetime | None = None
+    """Not before the org's label was last changed, by `managedFields`."""
 
 
 class Unreadable(Struct, frozen=True, kw_only=True):

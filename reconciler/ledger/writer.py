@@ -46,7 +46,7 @@ def write(transaction: Transaction, plan: Plan) -> Written:
         (_SQL["new_ids"], [len(begun)]) if begun else None,
         (_SQL["last_ordinals"], [*map(list, zip(*subjects, strict=True))]) if subjects else None,
     )
-    new_ids = {uid: id_ for uid, (id_,) in zip(begun, ids, strict=True)}
+    new_ids = dict(zip(begun, ids[0][0] if ids else (), strict=True))
     ordinals = {(id_, events, value): ordinal for id_, events, value, ordinal in last}
     for step in steps(plan, _numbers(new_ids, ordinals, pass_id)):
         _do(transaction, step)

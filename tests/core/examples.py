@@ -32,6 +32,7 @@ def tenant(
     suspended_at: datetime | None = None,
     deleted: datetime | None = None,
     evidence: Evidence = NOTHING,
+    org_changed: datetime | None = None,
 ) -> Tenant:
     return Tenant(
         uid=uid,
@@ -43,6 +44,7 @@ def tenant(
         suspended_at=suspended_at,
         deleted_at=deleted,
         evidence=evidence,
+        org_changed_at=org_changed,
     )
 
 

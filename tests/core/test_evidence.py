@@ -29,7 +29,7 @@ def of_a_set(*skills: str) -> dict[str, Any]:
 def read(
     entries: Sequence[Mapping[str, Any]], skills: object = ("mail",), *, suspend: object = True
 ) -> Evidence:
-    return read_evidence(Raw(json.dumps(entries).encode()), skills, suspend, ORG_LABEL)
+    return read_evidence(Raw(json.dumps(entries).encode()), skills, suspend, ORG_LABEL)[0]
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -84,7 +84,9 @@ def labelled(seconds: float | None, label: str = ORG_LABEL, **more: str) -> dict
 @pytest.mark.parametrize("order", [1, -1])
 def test_the_org_has_the_latest_time_of_all_who_own_its_label(order: int) -> None:
     others = [labelled(9, "team"), labelled(8, subresource="status"), labelled(None)]
-    assert read([labelled(1), labelled(3), *others][::order]) == Evidence(org=at(3))
+    entries = [labelled(1), labelled(3), *others][::order]
+    found = read_evidence(Raw(json.dumps(entries).encode()), (), None, ORG_LABEL)
+    assert found == (NOTHING, at(3))
 
 
 @pytest.mark.parametrize("labels", [None, {}, [], "x"])
@@ -119,4 +121,4 @@ def test_a_switch_that_is_owned_in_parts_tells_nothing() -> None:
     ids=range(11),
 )
 def test_what_cannot_be_read_is_no_evidence_and_no_error(managed_fields: bytes) -> None:
-    assert read_evidence(Raw(managed_fields), ("mail",), True, ORG_LABEL) == NOTHING
+    assert read_evidence(Raw(managed_fields), ("mail",), True, ORG_LABEL) == (NOTHING, None)

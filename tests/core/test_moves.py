@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.core.cases import Case, Overrides
 from reconciler.core.changes import Change
-from reconciler.core.evidence import Evidence
+from reconciler.core.evidence import NOTHING, Evidence
 from reconciler.core.plan import plan
 from reconciler.core.times import Moment, TimeSource
 from reconciler.errors import Refused
@@ -19,13 +19,16 @@ OBSERVED, NOTED, DECIDED = TimeSource.OBSERVED, TimeSource.MANAGED_FIELDS, TimeS
 def moved(
     before: Sequence[str],
     after: Sequence[str],
-    evidence: Evidence,
+    evidence: Evidence = NOTHING,
     *,
+    label: datetime | None = None,
     suspended: bool = False,
     effective: datetime | None = None,
 ) -> Sequence[Change]:
     """The tenant aare, which goes from org-1 to org-2."""
-    shown = tenant("A", "aare", *after, org="org-2", suspended=suspended, evidence=evidence)
+    shown = tenant(
+        "A", "aare", *after, org="org-2", suspended=suspended, evidence=evidence, org_changed=label
+    )
     overrides = Overrides(move=frozenset({"aare"}), effective=effective)
     return plan(snapshot([shown]), known([lifecycle("A", "aare", *before)]), overrides).changes
 
@@ -35,7 +38,7 @@ def rows(change: Change) -> list[tuple[str, str | None, datetime]]:
 
 
 def test_without_evidence_it_is_that_of_the_snapshot_and_can_have_been_as_early_as_p() -> None:
-    ended, begun = moved(["mail"], ["mail"], Evidence())
+    ended, begun = moved(["mail"], ["mail"])
     assert {row.at for change in (ended, begun) for row in change.rows} == {Moment(S, P, OBSERVED)}
     assert (ended.case, begun.case) == (Case.MOVED_OUT, Case.MOVED_IN)
     assert (ended.lifecycle.org, begun.lifecycle.org) == ("org-1", "org-2")
@@ -43,19 +46,19 @@ def test_without_evidence_it_is_that_of_the_snapshot_and_can_have_been_as_early_
 
 
 def test_the_label_s_time_in_managed_fields_dates_it() -> None:
-    ended, begun = moved(["mail"], ["mail"], Evidence(org=at(17)))
+    ended, begun = moved(["mail"], ["mail"], label=at(17))
     assert {row.at for change in (ended, begun) for row in change.rows} == {Moment(at(17), P, NOTED)}
     assert begun.lifecycle.created_at == at(17)
 
 
 @pytest.mark.parametrize("noted", [at(-60), at(3600)])
 def test_a_time_outside_of_the_interval_is_no_evidence(noted: datetime) -> None:
-    ended, _ = moved([], [], Evidence(org=noted))
+    ended, _ = moved([], [], label=noted)
     assert ended.rows[-1].at == Moment(S, P, OBSERVED)
 
 
 def test_what_changed_before_it_belongs_to_the_old_org() -> None:
-    ended, begun = moved(["mail"], ["wiki"], Evidence(packages=at(10), org=at(17)))
+    ended, begun = moved(["mail"], ["wiki"], Evidence(packages=at(10)), label=at(17))
     assert rows(ended) == [
         ("enabled", "wiki", at(10)),
         ("disabled", "mail", at(10)),
@@ -66,8 +69,8 @@ def test_what_changed_before_it_belongs_to_the_old_org() -> None:
 
 
 def test_what_changed_after_it_belongs_to_the_new_org() -> None:
-    evidence = Evidence(packages=at(20), suspend=at(21), org=at(17))
-    ended, begun = moved(["mail"], ["wiki"], evidence, suspended=True)
+    evidence = Evidence(packages=at(20), suspend=at(21))
+    ended, begun = moved(["mail"], ["wiki"], evidence, label=at(17), suspended=True)
     assert rows(ended) == [("deleted", None, at(17))]
     assert rows(begun) == [
         ("created", None, at(17)),
@@ -81,13 +84,13 @@ def test_what_changed_after_it_belongs_to_the_new_org() -> None:
 
 
 def test_what_changed_at_the_same_instant_begins_with_the_new_org() -> None:
-    ended, begun = moved(["mail"], ["wiki"], Evidence(packages=at(17), org=at(17)))
+    ended, begun = moved(["mail"], ["wiki"], Evidence(packages=at(17)), label=at(17))
     assert rows(ended) == [("deleted", None, at(17))]
     assert rows(begun) == [("created", None, at(17)), ("enabled", "wiki", at(17))]
 
 
 def test_an_operator_s_time_counts_more_than_evidence() -> None:
-    ended, _ = moved([], [], Evidence(org=at(17)), effective=at(12))
+    ended, _ = moved([], [], label=at(17), effective=at(12))
     assert ended.rows[-1].at == Moment(at(12), P, DECIDED)
 
 
@@ -103,4 +106,4 @@ def test_an_operator_s_time_outside_of_the_interval_stands_as_it_is() -> None:
 def test_it_lies_between_the_last_recorded_change_and_the_snapshot() -> None:
     for wrong in (at(3600), at(-3600 * 24 * 365)):
         with pytest.raises(Refused, match="--effective"):
-            moved([], [], Evidence(), effective=wrong)
+            moved([], [], effective=wrong)
