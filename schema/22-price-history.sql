@@ -37,9 +37,17 @@ CREATE TABLE IF NOT EXISTS reconciler_price_history (
     CONSTRAINT reconciler_price_history_day_is_one CHECK (valid_from BETWEEN '1970-01-01' AND '9000-12-31')
 );
 -- After a restore without its sequences, the shared one goes on above these numbers too.
-SELECT setval(pg_get_serial_sequence('reconciler_passes', 'id'), max(h.id)) FROM reconciler_price_history h
-HAVING max(h.id) > (SELECT coalesce(max(p.id), 0) FROM reconciler_passes p)
-   AND max(h.id) >= nextval(pg_get_serial_sequence('reconciler_passes', 'id'));
+DO $$
+DECLARE
+    number CONSTANT text := pg_get_serial_sequence('reconciler_passes', 'id');
+    taken CONSTANT bigint := (SELECT max(h.id) FROM reconciler_price_history h);
+    next bigint;
+BEGIN
+    EXECUTE format('SELECT last_value + is_called::int FROM %s', number) INTO next;
+    IF taken >= next THEN
+        PERFORM setval(number, taken);
+    END IF;
+END $$;
 COMMENT ON TABLE reconciler_price_history IS 'What each price was set to, from which day on, when, and by whom. Append-only; written by triggers and by billing_set_price().';
 COMMENT ON COLUMN reconciler_price_history.id IS 'Its position: a number of the sequence that numbers the passes.';
 COMMENT ON COLUMN reconciler_price_history.column_name IS 'The price: a column of platform_pricing, or daily_price_chf of skill_pricing.';
