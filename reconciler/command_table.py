@@ -18,6 +18,7 @@ from reconciler.options import (
     HEALTH,
     LOGS,
     QUARANTINE,
+    READING,
     SCHEDULE,
     SNAPSHOT,
     TIME_ZONE,
@@ -117,7 +118,7 @@ _RUN = Command(
             "accept another cluster, or one restored from a backup, as the one of the ledger",
         ),
         *(_BY, _BECAUSE),
-        *(*BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
+        *(*READING, *BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
     ),
     (
         "reconciler run --dry-run",
@@ -130,7 +131,7 @@ _LOOP = Command(
     "make a pass at every interval; with --watch, record every change as it happens",
     "Runs until SIGTERM or Ctrl-C and then exits with 0. A failed pass is retried.",
     (
-        *(*SCHEDULE, *WATCH, *CATCH_UP, *HEALTH, *BRAKE),
+        *(*SCHEDULE, *WATCH, *READING, *CATCH_UP, *HEALTH, *BRAKE),
         _output("text", "json"),
         *(*DATABASE, *CLUSTER, *LOGS),
     ),
@@ -363,7 +364,7 @@ _ORGS = Group(
                 *(_BY, _BECAUSE),
                 *(_FILES, _OBSERVED_AT, *SNAPSHOT),
                 *(_DRY_RUN, _output("text", "json", "sql")),
-                *(*BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
+                *(*READING, *BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
             ),
             (
                 "reconciler org move acme --dry-run",

@@ -97,5 +97,9 @@ class OutdatedSnapshot(Refused):
     """The ledger knows something newer than this snapshot."""
 
 
+class ReadAgain(OutdatedSnapshot):
+    """Another pass was written while the tenants were read: which of them are unchanged is not known."""
+
+
 class WentBack(Refused):
     """The API server shows an older state than it did before: it was restored from a backup."""

@@ -133,7 +133,7 @@ class Health:
         plan = done.plan
         self._passed_at = self._ticks()
         self._succeeded.set(self._clock())
-        self._live.set(len(plan.snapshot.tenants))
+        self._live.set(len(plan.snapshot.tenants) + len(plan.snapshot.unchanged))
         self._quarantined.set(len(plan.quarantined))
         self._held.set(len(plan.held))
         self._count(plan)
@@ -286,9 +286,9 @@ class _TimedConnected:
         self._connected = connected
         self._health = health
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, known: frozenset[bytes] | None = None) -> Snapshot:
         started = time.perf_counter()
-        snapshot = self._connected.snapshot()
+        snapshot = self._connected.snapshot(known)
         self._health.took("gather", time.perf_counter() - started)
         return snapshot
 

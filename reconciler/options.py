@@ -104,6 +104,15 @@ QUARANTINE = _group(
         "exit status if the pass was written and tenants are quarantined",
     ),
 )
+READING = _group(
+    "Reading",
+    (
+        "read_all",
+        None,
+        "false",
+        "read every tenant, even those that have not changed since they were last read",
+    ),
+)
 CATCH_UP = _group(
     "Watch",
     (
@@ -172,6 +181,7 @@ ALL = (
         *SNAPSHOT,
         *BRAKE,
         *QUARANTINE,
+        *READING,
         *CATCH_UP,
         *CATCH_UP_TIMEOUT,
         *SCHEDULE,

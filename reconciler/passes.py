@@ -17,7 +17,7 @@ from reconciler.core.guard import Limits, guard, quarantine
 from reconciler.core.plan import Plan, plan
 from reconciler.core.position import is_news, setback
 from reconciler.core.tenant import KnownState, Setback, Snapshot
-from reconciler.errors import Contradicted, OutdatedSnapshot, WentBack
+from reconciler.errors import Contradicted, OutdatedSnapshot, ReadAgain, WentBack
 
 MOST_GATHERINGS: Final = 4
 """A pass that another one overtook gathers again, three times."""
@@ -53,8 +53,11 @@ class Connected(Protocol):
     @property
     def uid(self) -> str: ...
 
-    def snapshot(self) -> Snapshot:
-        """Raises SnapshotError where the list is not complete."""
+    def snapshot(self, known: frozenset[bytes] | None = None) -> Snapshot:
+        """Reads all tenants but those with a known fingerprint; None: no fingerprints are computed.
+
+        Raises SnapshotError where the list is not complete.
+        """
 
     def watch(self, since: str, seconds: int) -> Watch:
         """Raises SnapshotError; Expired where the history after `since` is gone."""
@@ -139,8 +142,9 @@ def gathered(source: Source, use: Callable[[Snapshot], Result]) -> Result:
         snapshot = source.snapshot()
         try:
             return use(snapshot)
-        except OutdatedSnapshot:
-            if not source.is_live or gathering == MOST_GATHERINGS:
+        except OutdatedSnapshot as error:
+            is_useful = source.is_live or isinstance(error, ReadAgain)
+            if not is_useful or gathering == MOST_GATHERINGS:
                 raise
             log.info("another pass was faster; gathering again")
     raise AssertionError("unreachable")

@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     brake_floor: int = Field(ge=0)
     brake_percent: float = Field(ge=0, le=100)
     quarantine_exit: int = Field(ge=0, le=255)
+    read_all: bool
     catch_up: bool
     settle: Annotated[float, BeforeValidator(_seconds)]
     catch_up_timeout: Seconds

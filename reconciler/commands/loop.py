@@ -58,9 +58,9 @@ def loop(parts: Parts, *, output: str) -> int:
             passes.turn()
 
         source = (
-            CaughtUp(timed, follower, ledger.position, turn)
+            CaughtUp(timed, follower, ledger.position, turn, parts.known(ledger))
             if settings.catch_up
-            else Alone(timed, ledger.position)
+            else Alone(timed, ledger.position, parts.known(ledger))
         )
 
         def full_pass() -> None:

@@ -19,6 +19,7 @@ from reconciler.output.plan_text import Progress
 from reconciler.settings import Origin, Settings, check_database, load, origins, unknown_variables
 
 if TYPE_CHECKING:  # imported by the commands that need them
+    from reconciler.ledger.postgres_ledger import DryRunLedger, PostgresLedger
     from reconciler.sources.cluster import ClusterSource
     from reconciler.sources.files import FileSource
 
@@ -108,12 +109,24 @@ class Parts:
             progress=lambda count: tell(f"listing tenants: {count}" if count else ""),
         )
 
-    def files(self, paths: Sequence[str], observed_at: datetime | None) -> Sequence["FileSource"]:
-        """The snapshots in those files, oldest first; `observed_at` dates a single one."""
+    def files(
+        self,
+        paths: Sequence[str],
+        observed_at: datetime | None,
+        known: Callable[[], frozenset[bytes]] | None = None,
+    ) -> Sequence["FileSource"]:
+        """The snapshots in those files, oldest first; `observed_at` dates a single one.
+
+        `known` are the fingerprints of the tenants that need not be read.
+        """
         from reconciler.sources.files import file_sources
 
         cluster_uid = self.settings.cluster_uid
-        return file_sources(paths, observed_at, self.dialect, cluster_uid)
+        return file_sources(paths, observed_at, self.dialect, cluster_uid, known)
+
+    def known(self, ledger: "PostgresLedger | DryRunLedger") -> Callable[[], frozenset[bytes]]:
+        """The fingerprints of the tenants that need not be read."""
+        return frozenset if self.settings.read_all else ledger.fingerprints
 
     def limits(self, *, allow_deletions: int | None = None, adopt_cluster: bool = False) -> Limits:
         """What a pass may write without being asked again."""

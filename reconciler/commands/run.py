@@ -42,7 +42,9 @@ def run(
         raise UsageError("--detailed-exitcode is about the plan of a dry run; give --dry-run as well")
     progress = parts.progress
     database = parts.database
-    sources = _sources(parts, snapshot, observed_at)
+    ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
+    known = parts.known(ledger)
+    sources = _sources(parts, snapshot, observed_at, known)
     if len(sources) > 1 and (reopen or move):
         decision = "--reopen" if reopen else "org move"
         raise UsageError(f"{decision} decides about one snapshot, not about several")
@@ -55,7 +57,6 @@ def run(
         by=decided_by(by),
         because=because,
     )
-    ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
     ledger.prepare()
     statuses: list[int] = []
     planned = False
@@ -92,11 +93,11 @@ def run(
         with closing(Follower(sources[0], write, settle=parts.settings.settle)) as follower:
             turn = within(parts.settings.catch_up_timeout)
             try:
-                report(one_pass(CaughtUp(sources[0], follower, ledger.position, turn)))
+                report(one_pass(CaughtUp(sources[0], follower, ledger.position, turn, known)))
             except Unfinished as problem:
                 log.warning("%s", problem)
     else:
-        report(one_pass(Alone(sources[0], ledger.position)))
+        report(one_pass(Alone(sources[0], ledger.position, known)))
     if unprinted is not None:
         raise unprinted
     status = lowest(statuses)
@@ -104,10 +105,13 @@ def run(
 
 
 def _sources(
-    parts: Parts, snapshot: Sequence[str], observed_at: str | None
+    parts: Parts,
+    snapshot: Sequence[str],
+    observed_at: str | None,
+    known: Callable[[], frozenset[bytes]],
 ) -> Sequence[ClusterSource] | Sequence[FileSource]:
     if snapshot:
-        return parts.files(snapshot, given_time(parts, "--observed-at", observed_at))
+        return parts.files(snapshot, given_time(parts, "--observed-at", observed_at), known)
     if observed_at is not None:
         raise UsageError("--observed-at dates a --snapshot; a cluster is listed now")
     return [parts.cluster()]

@@ -5,20 +5,16 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
 
-from msgspec.structs import replace
-
 from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_bytes, print_lines
 from reconciler.commands.values import given_time
-from reconciler.core.guard import Limits, guard
 from reconciler.core.installation import Gap
-from reconciler.core.plan import Plan, plan
 from reconciler.core.position import Position, position
 from reconciler.core.tenant import Snapshot
-from reconciler.core.verify import Checked, Finding, compare_creation, compare_state
+from reconciler.core.verify import Checked, Finding
 from reconciler.errors import ExitStatus, OutdatedSnapshot, Refused, SnapshotError, UsageError
 from reconciler.ledger import checks, schema, state_reader
-from reconciler.ledger.postgres import Transaction
+from reconciler.ledger.comparison import Comparison
 from reconciler.modes.catch_up import Alone
 from reconciler.output.findings import Verdict, json_findings, text_findings
 from reconciler.passes import gathered
@@ -52,7 +48,7 @@ def verify(
                 verdict = Verdict(checked=NOTHING_CHECKED, planned=None, digests=None)
                 return _tell(_of_schema(missing), verdict, output)
             schema.check_current(transaction, database)
-            compared = _Compared(transaction, snapshot, parts.limits())
+            compared = Comparison(transaction, snapshot, parts.limits())
             parts.progress("")
             return _print(compared, missing, output, deep=deep, invoices=invoices)
 
@@ -65,14 +61,14 @@ def verify(
         if source is None:
             return compare(None)
         if isinstance(source, ClusterSource):
-            return gathered(Alone(source, last_position), compare)
+            return gathered(Alone(source, last_position, frozenset), compare)
         return gathered(source, compare)
     except (OutdatedSnapshot, Refused) as error:
         raise SnapshotError(f"the ledger cannot be compared: {error}") from error
 
 
 def _print(
-    compared: "_Compared", missing: Sequence[Gap], output: str, *, deep: bool, invoices: bool
+    compared: Comparison, missing: Sequence[Gap], output: str, *, deep: bool, invoices: bool
 ) -> int:
     verdict = Verdict(
         checked=checks.checked(compared.transaction),
@@ -102,44 +98,6 @@ def _tell(findings: Iterator[Finding], verdict: Verdict, output: str) -> int:
     return ExitStatus.FOUND if verdict.found else ExitStatus.DONE
 
 
-class _Compared:
-    """A ledger and a snapshot of the cluster that is not older."""
-
-    def __init__(self, transaction: Transaction, snapshot: Snapshot | None, allowed: Limits) -> None:
-        self.transaction = transaction
-        self._shown = {tenant.uid: tenant for tenant in snapshot.tenants} if snapshot else {}
-        checks.prepare(transaction)
-        self._last = state_reader.last_pass(transaction)
-        self.planned = self._plan(snapshot, allowed) if snapshot else None
-
-    def findings(self, *, deep: bool) -> Iterator[Finding]:
-        """All of them, as they are found."""
-        yield from checks.contradictions(self.transaction)
-        last = self._last.last_pass
-        for rebuilt in checks.rebuilt(self.transaction):
-            yield from compare_state(rebuilt, last.observed_at if last else None)
-            tenant = self._shown.get(rebuilt.lifecycle.uid or "")
-            if tenant is not None:
-                yield from compare_creation(rebuilt, tenant)
-        if deep:
-            yield from checks.altered(self.transaction)
-
-    def _plan(self, snapshot: Snapshot, allowed: Limits) -> Plan:
-        """What a pass would write, from the state that the events alone tell."""
-        lifecycles = [one.lifecycle for one in checks.rebuilt(self.transaction)]
-        state = replace(
-            self._last,
-            live={one.uid: one for one in lifecycles if one.uid is not None},
-            adopted={one.name: one for one in lifecycles if one.uid is None},
-        )
-        state = replace(
-            state,
-            gone=state_reader.gone(self.transaction, snapshot, state),
-            newer=state_reader.newer(self.transaction, snapshot, state),
-        )
-        return guard(plan(snapshot, state), state, allowed)
-
-
 def _source(
     parts: Parts,
     snapshot: str | None,
@@ -155,7 +113,7 @@ def _source(
         return None
     if snapshot is None:
         return parts.cluster()
-    sources = parts.files([snapshot], given_time(parts, "--observed-at", observed_at))
+    sources = parts.files([snapshot], given_time(parts, "--observed-at", observed_at), frozenset)
     if len(sources) != 1:
         raise UsageError(f"--snapshot {snapshot}: verify compares with one file, not with several")
     return sources[0]

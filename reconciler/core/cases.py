@@ -119,7 +119,9 @@ TRANSITIONS: Final[Mapping[Case, Transition]] = {
     Case.BEGINS_DELETED: Transition(
         "absent", "deletion committed", "as `begins`, then `deleted`", begins=True, ends=True
     ),
-    Case.UNCHANGED: Transition("live", "live, and nothing differs", "nothing"),
+    Case.UNCHANGED: Transition(
+        "live", "live, and nothing differs", "nothing; a list renews the fingerprint, if that differs"
+    ),
     Case.CONTINUES: Transition(
         "live",
         "live, and something differs, or it was frozen until now",
@@ -231,7 +233,10 @@ class Seen(Struct, frozen=True):
 
 
 def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequence[Found]:
-    """All cases except `unchanged` and `overtaken`. Ending lifecycles come before tenants."""
+    """All cases except `overtaken`, and `unchanged` only where a list shows another fingerprint.
+
+    Ending lifecycles come before tenants.
+    """
     live = known.lifecycles
     seen = Seen(
         known,
@@ -245,7 +250,9 @@ def cases(snapshot: Snapshot, known: KnownState, overrides: Overrides) -> Sequen
     lifecycles: list[Found] = []
     for tenant in snapshot.tenants:
         case, ours = case_of(tenant, seen)
-        if case in (Case.UNCHANGED, Case.OVERTAKEN):
+        if case is Case.OVERTAKEN:
+            continue
+        if case is Case.UNCHANGED and not (snapshot.scope is None and _reads_anew(tenant, ours)):
             continue
         tenants.append(Found(case, tenant, ours))
         if case.begins and ours is not None:
@@ -314,6 +321,11 @@ def _case_of_live(tenant: Tenant, ours: Lifecycle, overrides: Overrides) -> Case
     # If the lifecycle was frozen, it no longer is, even if nothing differs.
     is_same = tenant.skills == ours.skills and tenant.suspended == ours.suspended
     return Case.UNCHANGED if is_same and ours.read_at is None else Case.CONTINUES
+
+
+def _reads_anew(tenant: Tenant, ours: Lifecycle | None) -> bool:
+    """Whether the same facts have another fingerprint than when they were read last."""
+    return ours is not None and tenant.fingerprint not in (None, ours.fingerprint)
 
 
 def case_without_tenant(lifecycle: Lifecycle, snapshot: Snapshot, seen: Seen) -> Case:

@@ -35,7 +35,8 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     previous: Lifecycle | None = None
     """As it was known; if it begins, the lifecycle that it was moved from."""
     rows: tuple[Row, ...] = ()
-    """Empty if only the known state changes: it was frozen, is readable again, or was recognised."""
+    """Empty if only the known state changes: it was frozen, is readable again, was recognised, or has
+    the same facts under another fingerprint."""
 
     @property
     def known(self) -> Lifecycle | None:
@@ -56,6 +57,9 @@ def change_of(
             Lifecycle() as lifecycle,
         ):
             return _continues(found.case, lifecycle, tenant, snapshot, known)
+        case Found(Case.UNCHANGED, Tenant() as tenant, Lifecycle() as lifecycle):
+            renewed = replace(lifecycle, fingerprint=tenant.fingerprint)
+            return Change(case=found.case, lifecycle=renewed, previous=lifecycle)
         case Found(Case.ENDS, Tenant() as tenant, Lifecycle() as lifecycle):
             seen = {TimeSource.DELETION: tenant.deleted_at}
             return _ends(found, lifecycle, seen, snapshot, known)
@@ -84,8 +88,8 @@ def unread(case: Case, lifecycle: Lifecycle, known: KnownState, *, held: bool = 
     """Freezes a lifecycle: notes when it was last read and whether it is held. None if that is known."""
     if lifecycle.read_at is not None and lifecycle.held == held:
         return None
-    since = _since(lifecycle, known)
-    return Change(case=case, lifecycle=replace(lifecycle, read_at=since, held=held), previous=lifecycle)
+    frozen = replace(lifecycle, read_at=_since(lifecycle, known), held=held, fingerprint=None)
+    return Change(case=case, lifecycle=frozen, previous=lifecycle)
 
 
 def _goes_on_frozen(case: Case, lifecycle: Lifecycle, tenant: Tenant, known: KnownState) -> Change:
@@ -93,7 +97,7 @@ def _goes_on_frozen(case: Case, lifecycle: Lifecycle, tenant: Tenant, known: Kno
     since = _since(lifecycle, known)
     return Change(
         case=case,
-        lifecycle=replace(lifecycle, uid=tenant.uid, read_at=since, held=False),
+        lifecycle=replace(lifecycle, uid=tenant.uid, read_at=since, held=False, fingerprint=None),
         previous=lifecycle,
     )
 
@@ -125,6 +129,7 @@ def _begins(case: Case, tenant: Tenant, snapshot: Snapshot) -> Change:
             suspended=tenant.suspended,
             changed_at=max(row.at.occurred_at for row in rows),
             settled_at=None if snapshot.scope is None else created.occurred_at,
+            fingerprint=tenant.fingerprint,
         ),
         rows=tuple(rows),
     )
@@ -150,6 +155,7 @@ def _continues(
             settled_at=settled_at,
             read_at=None,
             held=False,
+            fingerprint=tenant.fingerprint,
         ),
         previous=lifecycle,
         rows=rows,
@@ -234,6 +240,7 @@ def _moves(
         skills=tenant.skills,
         suspended=tenant.suspended,
         changed_at=max(row.at.occurred_at for row in (*begins, *after)),
+        fingerprint=tenant.fingerprint,
     )
     end = Row(Kind.DELETED, at)
     return (

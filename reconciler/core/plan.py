@@ -77,7 +77,7 @@ def plan(snapshot: Snapshot, known: KnownState, overrides: Overrides = NONE) -> 
     Raises SnapshotError if a uid or a name occurs twice, which is impossible in a cluster, and Refused
     if there is nothing to reopen or to move.
     """
-    _check_identities(snapshot)
+    _check_identities(snapshot, known)
     snapshot = _placed(snapshot, known)
     found = cases(snapshot, known, overrides)
     if overrides.reopen or overrides.move:
@@ -176,12 +176,16 @@ def _check_overrides(found: Sequence[Found], overrides: Overrides) -> None:
         )
 
 
-def _check_identities(snapshot: Snapshot) -> None:
+def _check_identities(snapshot: Snapshot, known: KnownState) -> None:
     everyone: list[Tenant | Unreadable] = [*snapshot.tenants, *snapshot.unreadable]
-    for field, values in (
-        ("metadata.uid", [one.uid for one in everyone if one.uid is not None]),
-        ("metadata.name", [one.name for one in everyone if one.name is not None]),
-    ):
+    uids = [one.uid for one in everyone if one.uid is not None]
+    names = [one.name for one in everyone if one.name is not None]
+    if snapshot.unchanged:
+        # Of the tenants that were not read, only those are known that share a uid or a name with one.
+        skipped = [one for one in known.lifecycles if one.fingerprint in snapshot.unchanged]
+        uids += [one.uid for one in skipped if one.uid is not None]
+        names += [one.name for one in skipped]
+    for field, values in (("metadata.uid", uids), ("metadata.name", names)):
         if len(set(values)) < len(values):
             twice = Counter(values).most_common(1)[0][0]
             raise SnapshotError(

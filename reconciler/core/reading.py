@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
 from reconciler.core.evidence import NOTHING, read_evidence
+from reconciler.core.fingerprint import Printer, printer
 from reconciler.core.nesting import deeply
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Tenant, Unreadable
@@ -43,8 +45,19 @@ class Page(Struct, frozen=True):
     """One page of a list: its items, not decoded yet, and the token of the next page."""
 
     items: Sequence[Raw]
+    """Those that have to be read."""
     resource_version: str
     continue_token: str
+    fingerprints: Sequence[bytes | None] = ()
+    """Of the items; empty where nobody asked for them."""
+    unchanged: Sequence[bytes] = ()
+    """The fingerprints of the other items, which were known."""
+    newest: bytes = b""
+    """The latest creationTimestamp of the page, as JSON; empty where the items were not looked at."""
+
+    @property
+    def size(self) -> int:
+        return len(self.items) + len(self.unchanged)
 
 
 class _ListMeta(Struct):
@@ -107,36 +120,79 @@ class Dialect(Struct, frozen=True, kw_only=True):
     def list_kind(self) -> str:
         return f"{self.kind}List"
 
+    @property
+    def printer(self) -> Printer:
+        """What computes the fingerprints of these resources."""
+        return printer(self.group, self.kind, self.org_label)
 
-def read_page(body: bytes, dialect: Dialect, *, kubectl: bool = False) -> Page:
+
+def read_page(
+    body: bytes, dialect: Dialect, *, kubectl: bool = False, known: frozenset[bytes] | None = None
+) -> Page:
     """Decodes one page, as the API server sends it or (`kubectl`) as `kubectl get -o json` prints it.
 
-    Raises NotTheList for a Table, a Status, a list of metadata, another resource, or invalid JSON.
+    Items with one of the `known` fingerprints are left out. None: no fingerprints are computed. Raises
+    NotTheList for a Table, a Status, a list of metadata, another resource, or invalid JSON.
     """
+    printed = None if known is None else dialect.printer.page(body)
+    if printed is not None and known is not None and known.issuperset(printed.fingerprints):
+        _check_list(printed.kind, printed.api_version, dialect, kubectl=kubectl)
+        return Page(
+            items=(),
+            resource_version=printed.resource_version,
+            continue_token=printed.continue_token,
+            unchanged=printed.fingerprints,
+            newest=printed.newest,
+        )
     try:
         page = deeply(_decode_list, body)
     except UNDECODABLE as error:
         # msgspec's message quotes positions and types, never content.
         page = _decode_lenient_list(body, f"not a Kubernetes list: {error}")
-    is_tenants = page.kind == dialect.list_kind and page.api_version.startswith(f"{dialect.group}/")
-    is_kubectl = kubectl and page.kind == "List" and page.api_version == "v1"
-    if not (is_tenants or is_kubectl):
-        what = f"kind {quoted(page.kind)}, apiVersion {quoted(page.api_version)}"
-        raise NotTheList(f"{what} is not {dialect.list_kind} of {dialect.group}")
+    _check_list(page.kind, page.api_version, dialect, kubectl=kubectl)
     if page.items is None:
         raise NotTheList(f"a {page.kind} without items")
-    meta = page.metadata or _ListMeta()
-    return Page(page.items, meta.resource_version or "", meta.continue_token or "")
+    meta, items = page.metadata or _ListMeta(), page.items
+    fingerprints: Sequence[bytes | None] = ()
+    unchanged: Sequence[bytes] = ()
+    if known is not None:
+        all_of_them: Iterable[bytes | None] = (
+            map(dialect.printer.item, items) if printed is None else printed.fingerprints
+        )
+        pairs = [*zip(items, all_of_them, strict=True)]
+        items = [item for item, fingerprint in pairs if fingerprint not in known]
+        fingerprints = [fingerprint for _, fingerprint in pairs if fingerprint not in known]
+        unchanged = [one for _, one in pairs if one is not None and one in known]
+    return Page(
+        items=items,
+        resource_version=meta.resource_version or "",
+        continue_token=meta.continue_token or "",
+        fingerprints=fingerprints,
+        unchanged=unchanged,
+        newest=b"" if printed is None else printed.newest,
+    )
+
+
+def _check_list(kind: str, api_version: str, dialect: Dialect, *, kubectl: bool) -> None:
+    """Raises NotTheList for anything but the tenants' list."""
+    is_tenants = kind == dialect.list_kind and api_version.startswith(f"{dialect.group}/")
+    is_kubectl = kubectl and kind == "List" and api_version == "v1"
+    if not (is_tenants or is_kubectl):
+        what = f"kind {quoted(kind)}, apiVersion {quoted(api_version)}"
+        raise NotTheList(f"{what} is not {dialect.list_kind} of {dialect.group}")
 
 
 def read_tenants(
-    items: Iterable[Raw], observed_at: datetime, dialect: Dialect
+    items: Iterable[Raw],
+    observed_at: datetime,
+    dialect: Dialect,
+    fingerprints: Sequence[bytes | None] = (),
 ) -> tuple[list[Tenant], list[Unreadable]]:
     """Reads the items of a page: the tenants, and the unreadable resources. Raises NotTheList."""
     tenants: list[Tenant] = []
     unreadable: list[Unreadable] = []
-    for item in items:
-        one = read_tenant(item, observed_at, dialect)
+    for item, fingerprint in zip(items, fingerprints or repeat(None), strict=False):
+        one = read_tenant(item, observed_at, dialect, fingerprint)
         if isinstance(one, Tenant):
             tenants.append(one)
         else:
@@ -144,8 +200,10 @@ def read_tenants(
     return tenants, unreadable
 
 
-def read_tenant(item: Raw | bytes, observed_at: datetime, dialect: Dialect) -> Tenant | Unreadable:
-    """Reads one resource: the tenant, or why it is quarantined.
+def read_tenant(
+    item: Raw | bytes, observed_at: datetime, dialect: Dialect, fingerprint: bytes | None = None
+) -> Tenant | Unreadable:
+    """Reads one resource, which has that fingerprint: the tenant, or why it is quarantined.
 
     Raises NotTheList if the item is a resource of another kind.
     """
@@ -158,12 +216,14 @@ def read_tenant(item: Raw | bytes, observed_at: datetime, dialect: Dialect) -> T
             return Unreadable(uid=None, name=None, reason=f"cannot be decoded: {error}")
     _check_kind(resource, dialect)
     try:
-        return _tenant(resource, observed_at, dialect)
+        return _tenant(resource, observed_at, dialect, fingerprint)
     except _Malformed as problem:
         return Unreadable(**_who(resource.metadata), reason=str(problem))
 
 
-def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Tenant:
+def _tenant(
+    resource: _Resource, observed_at: datetime, dialect: Dialect, fingerprint: bytes | None
+) -> Tenant:
     metadata = resource.metadata
     if not isinstance(metadata, _Metadata):
         raise _Malformed(f"metadata: expected an object, found {_found(metadata)}")
@@ -203,6 +263,7 @@ def _tenant(resource: _Resource, observed_at: datetime, dialect: Dialect) -> Ten
         ),
         evidence=evidence,
         org_changed_at=org_changed_at,
+        fingerprint=fingerprint,
     )
 
 

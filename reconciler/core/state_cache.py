@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from reconciler.core.cases import Case
 from reconciler.core.changes import Change
+from reconciler.core.fingerprint import without_unchanged
 from reconciler.core.plan import Plan
 from reconciler.core.position import number
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Snapshot, Tenant, Unreadable
@@ -42,9 +43,18 @@ class StateCache:
         """What is known of the passes themselves, and of no tenant."""
         return self._rest
 
+    @property
+    def fingerprints(self) -> frozenset[bytes]:
+        """Of the tenants that need not be read while they have the same one."""
+        return frozenset(one.fingerprint for one in self._live.values() if one.fingerprint is not None)
+
     def known(self, snapshot: Snapshot) -> KnownState:
         """What of it that snapshot asks for, as a value; good until the next `forward`."""
         live, adopted, population = self._live, self._adopted, None
+        if snapshot.unchanged:
+            needed = without_unchanged(self._live.values(), snapshot)
+            live = {one.uid: one for one in needed if one.uid is not None}
+            population = len(self._live) + len(self._adopted)
         if snapshot.scope is not None:
             live = {one.uid: one for one in self._concerned(snapshot) if one.uid is not None}
             names = {one.name for one in _shown(snapshot) if one.name is not None}

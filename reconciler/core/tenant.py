@@ -31,6 +31,8 @@ class Tenant(Struct, frozen=True, kw_only=True, gc=False):
     evidence: Evidence = NOTHING
     org_changed_at: datetime | None = None
     """Not before the org's label was last changed, by `managedFields`."""
+    fingerprint: bytes | None = None
+    """Of what it was read from (see `fingerprint`); None where nobody asked for it."""
 
 
 class Unreadable(Struct, frozen=True, kw_only=True):
@@ -66,10 +68,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Whether all that happened since the last list was seen, change by change; None: nobody can say."""
     gap_since: datetime | None = None
     """Where it was not: since when something may have been made and undone unseen."""
+    unchanged: frozenset[bytes] = frozenset()
+    """The fingerprints of the tenants that were not read: the ledger knows them, as they are."""
 
     @property
     def size(self) -> int:
-        return len(self.tenants) + len(self.unreadable)
+        return len(self.tenants) + len(self.unreadable) + len(self.unchanged)
 
     @property
     def is_absence(self) -> bool:
@@ -99,6 +103,8 @@ class Lifecycle(Struct, frozen=True, kw_only=True, gc=False):
     """It has ended by a move: what was billed by it goes on under another org."""
     settled_at: datetime | None = None
     """When its last watched change was, where evidence tells: whatever comes next came later."""
+    fingerprint: bytes | None = None
+    """Of the resource that was last read as this state; None where the next pass has to read it."""
 
 
 class Newer(Struct, frozen=True, kw_only=True):

@@ -81,6 +81,11 @@ RULES: Final[Mapping[str, Rule]] = {
         ),
         Rule("state-differs", "reconciler_state differs from what the events say", _REBUILD),
         Rule("state-read", "read_at is after the last pass, or is missing though held", _REBUILD),
+        Rule(
+            "fingerprint",
+            "passes do not read a tenant, although it differs from the ledger",
+            "run once with --read-all",
+        ),
         # What operators decided, and the passes.
         Rule("rebinding", "a recorded change of uid does not match its lifecycle", _RECORDS),
         Rule("reopening", "a recorded withdrawal of a deletion does not match its lifecycle", _RECORDS),
@@ -211,6 +216,19 @@ def compare_creation(rebuilt: Rebuilt, tenant: Tenant) -> Iterator[Finding]:
     if told.created_at != min(tenant.created_at, rebuilt.seen_at):
         said = f"created {_exactly(told.created_at)}; the cluster says {_exactly(tenant.created_at)}"
         yield _of(told, "created-differs", "tenant_billing_lifecycle", said)
+
+
+def compare_fingerprint(rebuilt: Rebuilt, tenant: Tenant) -> Iterator[Finding]:
+    """Whether passes are right not to read a tenant because it has the fingerprint on record."""
+    told, known = rebuilt.lifecycle, rebuilt.known
+    if known is None or known.fingerprint is None or known.fingerprint != tenant.fingerprint:
+        return
+    its = (tenant.name, tenant.org, tenant.skills, tenant.suspended, tenant.deleted_at)
+    if its != (told.name, told.org, told.skills, told.suspended, None):
+        said = (
+            f"the fingerprint on record, {known.fingerprint.hex()}, is that of the tenant in the cluster"
+        )
+        yield _of(told, "fingerprint", "reconciler_state", said)
 
 
 def _of(lifecycle: Lifecycle, rule: str, table: str, told: str) -> Finding:

@@ -62,7 +62,8 @@ def read_event(line: bytes, observed_at: datetime, dialect: Dialect) -> Snapshot
         raise NotTheList("an event without a resourceVersion")
     shows: list[Tenant | Unreadable] = []
     if event.type != "BOOKMARK":
-        shows = [read_tenant(event.object, observed_at, dialect)]
+        fingerprint = dialect.printer.item(event.object)
+        shows = [read_tenant(event.object, observed_at, dialect, fingerprint)]
     uid = shows[0].uid if shows else None
     if event.type == "DELETED" and not (isinstance(shows[0], Tenant) and shows[0].deleted_at):
         # Without a deletionTimestamp only its absence tells.

@@ -37,7 +37,8 @@ def rebuilt(transaction: Transaction) -> Iterator[Rebuilt]:
     """The live lifecycles, rebuilt from their events."""
     for row in transaction.portions(_SQL["rebuilt"]):
         id_, uid, name, org, created_at, skills, suspended, changed_at, *rest = row
-        state_of, its_skills, its_suspension, its_change, read_at, held, seen_at, is_adopted = rest
+        state_of, its_skills, its_suspension, its_change, read_at, held, fingerprint, *rest = rest
+        seen_at, is_adopted = rest
         told = Lifecycle(
             id=id_,
             uid=uid,
@@ -49,6 +50,7 @@ def rebuilt(transaction: Transaction) -> Iterator[Rebuilt]:
             changed_at=changed_at,
             read_at=read_at,
             held=bool(held),
+            fingerprint=fingerprint,
         )
         known = None
         if state_of is not None:

@@ -78,7 +78,10 @@ class Transaction:
         return [cursor.fetchall() if cursor else [] for cursor in cursors]
 
     def stream(self, statement: str, *parameters: object) -> Iterator[tuple[Any, ...]]:
-        """Like `rows`, but yields rows while the server is still sending."""
+        """Like `rows`, but yields rows while the server is still sending.
+
+        libpq goes on in chunks until the next statement, which must not be one of `answers`.
+        """
         with self._begun().cursor(binary=True) as cursor:
             yield from cursor.stream(statement.encode(), parameters or None, size=PORTION)
 

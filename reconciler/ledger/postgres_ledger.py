@@ -4,19 +4,23 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from reconciler.core import portal
+from reconciler.core.fingerprint import check_unchanged
 from reconciler.core.plan import Plan
 from reconciler.core.portal import PortalLife
 from reconciler.core.position import Position, position
 from reconciler.core.state_cache import StateCache
-from reconciler.core.tenant import KnownState, Lifecycle, Setback, Snapshot
+from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Setback, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.state_reader import (
+    changed_state,
+    fingerprints,
     gone,
     heal,
     is_current,
@@ -36,23 +40,33 @@ log = logging.getLogger(__name__)
 class _Open:
     """The open ledger of one pass: nobody else writes until it is closed."""
 
-    def __init__(self, transaction: Transaction, kept: StateCache | None) -> None:
+    def __init__(
+        self, transaction: Transaction, kept: StateCache | None, printed: "_Printed | None"
+    ) -> None:
         self._transaction = transaction
+        self._printed = printed
         self.pass_id: int | None = None
         self.state = kept
         """What is known, once something was asked."""
 
     def known_state(self, snapshot: Snapshot) -> KnownState:
+        transaction = self._transaction
         if self.state is None:
-            heal(self._transaction)
-            self.state = StateCache(known_state(self._transaction))
-        known = self.state.known(snapshot)
-        return replace(
+            heal(transaction)
+        if self.state is None and snapshot.unchanged:
+            current = _current(transaction, self._printed)
+            known = changed_state(transaction, snapshot, current)
+        else:
+            self.state = self.state or StateCache(known_state(transaction))
+            known, current = self.state.known(snapshot), self.state.fingerprints
+        known = replace(
             known,
-            gone=gone(self._transaction, snapshot, known),
-            newer=newer(self._transaction, snapshot, known),
-            latest=latest(self._transaction, snapshot),
+            gone=gone(transaction, snapshot, known),
+            newer=newer(transaction, snapshot, known),
+            latest=latest(transaction, snapshot),
         )
+        check_unchanged(snapshot, known, current)
+        return known
 
     def refused(self, plan: Plan) -> Mapping[str, str]:
         return refused(self._transaction, plan)
@@ -73,12 +87,31 @@ class _Open:
         self.state = None
 
 
+class _Printed(NamedTuple):
+    """The fingerprints of the ledger, as of a pass."""
+
+    last: LastPass | None
+    fingerprints: frozenset[bytes]
+
+
+def _printed(transaction: Transaction) -> _Printed:
+    return _Printed(last_pass(transaction).last_pass, fingerprints(transaction))
+
+
+def _current(transaction: Transaction, printed: _Printed | None) -> frozenset[bytes]:
+    """The fingerprints of the ledger; those that were read before, if no pass was written since."""
+    if printed is not None and printed.last is not None and is_current(transaction, printed.last):
+        return printed.fingerprints
+    return fingerprints(transaction)
+
+
 class PostgresLedger:
     """The ledger, to be written: one pass at a time, all of it or nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: StateCache | None = None
+        self._printed: _Printed | None = None
         self.waits_for_disk = True
         """False only where a pass that a power cut takes can be made again from the same snapshot."""
 
@@ -106,6 +139,14 @@ class PostgresLedger:
         with self._database.transaction(read_only=True) as transaction:
             return was_read(transaction, digest, name, instant)
 
+    def fingerprints(self) -> frozenset[bytes]:
+        """Of the tenants that need not be read while they have the same one. Raises LedgerError."""
+        if self._kept is not None:
+            return self._kept.fingerprints
+        with self._database.transaction(read_only=True) as transaction:
+            self._printed = _printed(transaction)
+        return self._printed.fingerprints
+
     def position(self) -> Position:
         """How far it is in the history of its cluster. Raises LedgerError."""
         with self._database.transaction(read_only=True) as transaction:
@@ -127,7 +168,7 @@ class PostgresLedger:
                 if kept is not None and not (kept.last_pass and is_current(transaction, kept.last_pass)):
                     # Somebody else has written since.
                     kept = None
-                opened = _Open(transaction, kept)
+                opened = _Open(transaction, kept, self._printed)
                 yield opened
         except CommitUnknown as error:
             pass_id = opened.pass_id if opened else None
@@ -182,6 +223,7 @@ class DryRunLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: StateCache | None = None
+        self._planned: list[Plan] = []
         self._gone: dict[str, Lifecycle] = {}
         self._portal: Sequence[PortalLife] = ()
         self._preparation = ""
@@ -192,8 +234,19 @@ class DryRunLedger:
         with self._database.transaction(read_only=True) as transaction:
             self._preparation = schema.preparation(transaction)
 
+    def fingerprints(self) -> frozenset[bytes]:
+        """Of the tenants that need not be read while they have the same one. Raises LedgerError."""
+        with self._database.transaction(read_only=True) as transaction:
+            if schema.version(transaction) != schema.VERSION:
+                return frozenset()
+            if self._kept is None and not self._planned:
+                return fingerprints(transaction)
+            return self._state(transaction).fingerprints
+
     def last_instant(self) -> datetime | None:
         """The instant of the last pass, written or planned. Raises LedgerError."""
+        if self._planned:
+            return self._planned[-1].snapshot.observed_at
         if self._kept is not None:
             return self._kept.last_pass.observed_at if self._kept.last_pass else None
         with self._database.transaction(read_only=True) as transaction:
@@ -209,9 +262,9 @@ class DryRunLedger:
 
     def position(self) -> Position:
         """How far it is in the history of its cluster, written or planned. Raises LedgerError."""
-        if self._kept is not None:
-            return position(self._kept.passes)
         with self._database.transaction(read_only=True) as transaction:
+            if self._kept is not None or self._planned:
+                return position(self._state(transaction).passes)
             found = schema.version(transaction)
             is_current = found == schema.VERSION
             return position(last_pass(transaction, is_current=is_current) if found else KnownState())
@@ -224,9 +277,15 @@ class DryRunLedger:
         """The known state, in a transaction in which the database refuses every write."""
         with self._database.transaction(read_only=True) as transaction:
             found = schema.version(transaction)
-            if self._kept is None:
-                self._kept = StateCache(self._known(transaction, found))
-            known = self._kept.known(snapshot)
+            is_first = self._kept is None and not self._planned
+            if is_first and snapshot.unchanged:
+                current = fingerprints(transaction)
+                known = replace(
+                    changed_state(transaction, snapshot, current), preparation=self._preparation
+                )
+            else:
+                state = self._state(transaction)
+                known, current = state.known(snapshot), state.fingerprints
             if found:
                 before = gone(transaction, snapshot, known)
             else:
@@ -234,7 +293,18 @@ class DryRunLedger:
             # Before version 3, no watched pass says whom it is about.
             later = newer(transaction, snapshot, known) if found == schema.VERSION else None
             clock = latest(transaction, snapshot)
-        return replace(known, gone={**before, **self._gone}, newer=later, latest=clock)
+        known = replace(known, gone={**before, **self._gone}, newer=later, latest=clock)
+        check_unchanged(snapshot, known, current)
+        return known
+
+    def _state(self, transaction: Transaction) -> StateCache:
+        """All that is known, once what was planned is written."""
+        if self._kept is None:
+            self._kept = StateCache(self._known(transaction, schema.version(transaction)))
+        for plan in self._planned:
+            self._gone.update(self._kept.forward(plan))
+        self._planned.clear()
+        return self._kept
 
     def _known(self, transaction: Transaction, found: int) -> KnownState:
         if found:
@@ -245,5 +315,4 @@ class DryRunLedger:
 
     def plan_on(self, plan: Plan) -> None:
         """The next plan follows this one."""
-        if self._kept is not None:
-            self._gone.update(self._kept.forward(plan))
+        self._planned.append(plan)

@@ -122,6 +122,8 @@ def _literal(value: Any, kind: str) -> str:
         case list():
             items: Sequence[str] = [_quoted(item) for item in value]
             return f"ARRAY[{', '.join(items)}]::{kind}"
+        case bytes():
+            return f"'\\x{value.hex()}'::{kind}"
         case str() if kind == "text":
             return _quoted(value)
         case _:

@@ -1,12 +1,13 @@
 """Reads back what the ledger last said of each tenant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from sys import intern
 from typing import Any, Final
 
 from msgspec.structs import replace
 
+from reconciler.core.fingerprint import LENGTH, shown, without_unchanged
 from reconciler.core.portal import PortalEvent, PortalLife, PortalLifecycle, lives
 from reconciler.core.position import is_overtaken, number
 from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Newer, Setback, Snapshot
@@ -61,15 +62,46 @@ def latest(transaction: Transaction, snapshot: Snapshot) -> datetime:
 
 def known_state(transaction: Transaction, *, is_current: bool = True) -> KnownState:
     """The last known state of every live lifecycle."""
+    known = _by_identity(_live(transaction, None))
+    return replace(last_pass(transaction, is_current=is_current), **known)
+
+
+def fingerprints(transaction: Transaction) -> frozenset[bytes]:
+    """The fingerprints of the tenants that need not be read while they have the same one."""
+    joined: bytes = transaction.value(_SQL["fingerprints"]) or b""
+    return frozenset(joined[at : at + LENGTH] for at in range(0, len(joined), LENGTH))
+
+
+def changed_state(transaction: Transaction, snapshot: Snapshot, current: frozenset[bytes]) -> KnownState:
+    """The last known state of the lifecycles that a plan needs where some tenants were not read.
+
+    `current` are the fingerprints of the ledger.
+    """
+    read, unseen = shown(snapshot), current - snapshot.unchanged
+    ids: Sequence[int] | None = None
+    if len(unseen) + len(read.uids) < len(current) / 4:
+        found = transaction.rows(_SQL["changed"], list(unseen), list(read.uids), list(read.names))
+        ids = [id_ for (id_,) in found]
+    known = _by_identity(without_unchanged(_live(transaction, ids), snapshot))
+    population = transaction.value(_SQL["population"])
+    return replace(last_pass(transaction), population=population, **known)
+
+
+def _live(transaction: Transaction, ids: Sequence[int] | None) -> Iterator[Lifecycle]:
+    """The live lifecycles of these ids, or all."""
+    return map(_lifecycle, transaction.stream(_SQL["live"], ids, ids))
+
+
+def _by_identity(lifecycles: Iterable[Lifecycle]) -> Mapping[str, Mapping[str, Lifecycle]]:
+    """The `live` and the `adopted` of a known state."""
     live: dict[str, Lifecycle] = {}
     adopted: dict[str, Lifecycle] = {}
-    for row in transaction.stream(_SQL["live"]):
-        lifecycle = _lifecycle(row)
+    for lifecycle in lifecycles:
         if lifecycle.uid is None:
             adopted[lifecycle.name] = lifecycle
         else:
             live[lifecycle.uid] = lifecycle
-    return replace(last_pass(transaction, is_current=is_current), live=live, adopted=adopted)
+    return {"live": live, "adopted": adopted}
 
 
 def gone(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Mapping[str, Lifecycle]:
@@ -99,7 +131,8 @@ def portal_lives(transaction: Transaction) -> Sequence[PortalLife]:
 
 
 def _lifecycle(row: Sequence[Any]) -> Lifecycle:
-    id_, uid, name, org, created_at, skills, suspended, changed_at, read_at, held, *moved_on = row
+    id_, uid, name, org, created_at, skills, suspended, changed_at, read_at, held, *rest = row
+    fingerprint, *moved_on = rest
     return Lifecycle(
         id=id_,
         uid=uid,
@@ -112,6 +145,7 @@ def _lifecycle(row: Sequence[Any]) -> Lifecycle:
         read_at=read_at,
         held=held,
         moved_on=moved_on == [True],
+        fingerprint=fingerprint,
     )
 
 

@@ -57,6 +57,7 @@ _TYPES: Final = {
     "gap_since": "timestamptz",
     **dict.fromkeys(("quarantined", "held_back"), "jsonb"),
     "skills": "text[]",
+    "fingerprint": "bytea",
 }
 
 
@@ -278,7 +279,7 @@ def _states(plan: Plan, numbers: Numbers) -> Insert:
     """The known state of the lifecycles that are live."""
     return Insert(
         "reconciler_state",
-        ("lifecycle_id", "skills", "suspended", "changed_at", "read_at", "held"),
+        ("lifecycle_id", "skills", "suspended", "changed_at", "read_at", "held", "fingerprint"),
         (
             (
                 numbers.lifecycle_id(change),
@@ -287,6 +288,7 @@ def _states(plan: Plan, numbers: Numbers) -> Insert:
                 change.lifecycle.changed_at,
                 change.lifecycle.read_at,
                 change.lifecycle.held,
+                change.lifecycle.fingerprint,
             )
             for change in plan.changes
             if not change.case.ends

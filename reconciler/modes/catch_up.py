@@ -31,17 +31,24 @@ class Alone:
 
     is_live = True
 
-    def __init__(self, cluster: Cluster, position: Callable[[], Position]) -> None:
-        """`position` is how far the ledger is."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        position: Callable[[], Position],
+        known: Callable[[], frozenset[bytes]] | None = None,
+    ) -> None:
+        """`position` is how far the ledger is, `known` what need not be read: the fingerprints."""
         self._cluster = cluster
         self._position = position
+        self._known = known
 
     def snapshot(self) -> Snapshot:
         """Raises SnapshotError, and LedgerError."""
         last = self._position()
         cluster = self._cluster.connected()
         since = last.version if cluster.uid == last.cluster_uid else None
-        return replace(cluster.snapshot(), after=since, gapless=False)
+        known = self._known() if self._known else None
+        return replace(cluster.snapshot(known), after=since, gapless=False)
 
 
 class CaughtUp:
@@ -55,12 +62,17 @@ class CaughtUp:
         follower: Follower,
         position: Callable[[], Position],
         turn: Callable[[], object],
+        known: Callable[[], frozenset[bytes]] | None = None,
     ) -> None:
-        """`position` is how far the ledger is. `turn` is called while waiting, and may raise."""
+        """`position` is how far the ledger is, `known` what need not be read: the fingerprints.
+
+        `turn` is called while waiting, and may raise.
+        """
         self._cluster = cluster
         self._follower = follower
         self._position = position
         self._turn = turn
+        self._known = known
 
     def snapshot(self) -> Snapshot:
         """Raises SnapshotError, and whatever writing or `turn` raises.
@@ -76,7 +88,8 @@ class CaughtUp:
             self._follower.close()
         else:
             self._follower.begin(since, PROVES, cluster)
-        listed = replace(cluster.snapshot(), after=since)
+        known = self._known() if self._known else None
+        listed = replace(cluster.snapshot(known), after=since)
         version = number(listed.resource_version)
         if since is None or version is None or version < since:
             self._follower.close()

@@ -91,8 +91,10 @@ class Api:
         group, plural = self._settings.dialect.group, self._settings.plural
         return f"/apis/{_quoted(group)}/{_quoted(version)}/{_quoted(plural)}"
 
-    def page(self, version: str, token: str | None, deadline: float) -> tuple[Page, datetime | None]:
-        """One page of the tenants, and the server's clock when it answered."""
+    def page(
+        self, version: str, token: str | None, deadline: float, known: frozenset[bytes] | None
+    ) -> tuple[Page, datetime | None]:
+        """One page of the tenants, read but for the known fingerprints, and the server's clock."""
         settings, dialect = self._settings, self._settings.dialect
         query = [("limit", settings.page_size), *([("continue", token)] if token else [])]
         body, date = self._get(
@@ -103,7 +105,7 @@ class Api:
             deadline,
         )
         try:
-            page = read_page(body, dialect)
+            page = read_page(body, dialect, known=known)
             if not page.resource_version:
                 raise NotTheList("a list without a resourceVersion")
         except NotTheList as problem:

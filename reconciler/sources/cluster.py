@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from reconciler.core.fingerprint import is_ahead
 from reconciler.core.reading import Dialect, NotTheList, read_tenants
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
 from reconciler.core.text import clean, quoted
@@ -76,9 +77,9 @@ class ClusterSource:
             ticks=self._ticks,
         )
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, known: frozenset[bytes] | None = None) -> Snapshot:
         """Lists all tenants. Raises SnapshotError, and UsageError for the kubeconfig."""
-        return self.connected().snapshot()
+        return self.connected().snapshot(known)
 
     def _tell(self, api: Api, cluster_uid: str) -> None:
         """Names the cluster, so that nobody takes another one for it; again where it is another."""
@@ -114,11 +115,17 @@ class ConnectedCluster:
         self._now = now
         self._ticks = ticks
 
-    def snapshot(self) -> Snapshot:
-        """Lists all tenants. Raises SnapshotError."""
+    def snapshot(self, known: frozenset[bytes] | None = None) -> Snapshot:
+        """Lists all tenants, and reads all but those with a known fingerprint. Raises SnapshotError.
+
+        `known` None: no fingerprints are computed.
+        """
         for _ in range(1 + MOST_RESTARTS):
             try:
-                return self._list()
+                try:
+                    return self._list(known)
+                except _ToBeRead:
+                    return self._list(frozenset())
             except Expired:
                 log.info("the list expired under way (410); starting again from its first page")
         raise SnapshotError(
@@ -145,30 +152,36 @@ class ConnectedCluster:
 
         return ClusterWatch(response, self._api, self._dialect, self.uid, now)
 
-    def _list(self) -> Snapshot:
+    def _list(self, known: frozenset[bytes] | None) -> Snapshot:
         tenants: list[Tenant] = []
         unreadable: list[Unreadable] = []
+        unchanged: set[bytes] = set()
         deadline = time.monotonic() + self._list_timeout
         _map_pages()
         # One look at the clock: it may be set while the answer is on its way.
         asked_at, started = self._now(), self._ticks()
-        page, date = self._api.page(self._version, None, deadline)
+        page, date = self._api.page(self._version, None, deadline, known)
         arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
         asked_at, observed_at = on_server_clock(asked_at, arrived_at, date)
         first_version, number = page.resource_version, 1
         while True:
             try:
-                read, unread = read_tenants(page.items, observed_at, self._dialect)
+                read, unread = read_tenants(page.items, observed_at, self._dialect, page.fingerprints)
             except NotTheList as problem:
                 raise SnapshotError(f"page {number} is not the tenants' list: {problem}") from None
             tenants += read
             unreadable += unread
-            self._progress(len(tenants) + len(unreadable))
+            before = len(unchanged)
+            unchanged.update(page.unchanged)
+            is_twice = len(unchanged) < before + len(page.unchanged)
+            if is_twice or is_ahead(page.newest, observed_at):
+                raise _ToBeRead
+            self._progress(len(tenants) + len(unreadable) + len(unchanged))
             if not page.continue_token:
                 break
             token, number = page.continue_token, number + 1
             del page  # and with it, what it arrived in
-            page, _ = self._api.page(self._version, token, deadline)
+            page, _ = self._api.page(self._version, token, deadline, known)
             if page.resource_version != first_version:
                 raise SnapshotError(
                     f"page {number} is of resourceVersion {quoted(page.resource_version)}, the first "
@@ -185,7 +198,12 @@ class ConnectedCluster:
             cluster_uid=self.uid,
             resource_version=first_version,
             source="cluster",
+            unchanged=frozenset(unchanged),
         )
+
+
+class _ToBeRead(Exception):
+    """Something about the tenants is odd, and only reading them tells what."""
 
 
 def _map_pages() -> None:

@@ -6,12 +6,13 @@ import hashlib
 import re
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from reconciler.core.fingerprint import is_ahead
 from reconciler.core.reading import Dialect, NotTheList, read_page, read_tenants
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Snapshot
@@ -34,13 +35,20 @@ class FileSource:
     is_live = False
 
     def __init__(
-        self, path: str, observed_at: datetime, dialect: Dialect, cluster_uid: str | None = None
+        self,
+        path: str,
+        observed_at: datetime,
+        dialect: Dialect,
+        cluster_uid: str | None = None,
+        known: Callable[[], frozenset[bytes]] | None = None,
     ) -> None:
+        """`known` are the fingerprints of the tenants that need not be read."""
         self.name = "stdin" if path == STDIN else path
         self.observed_at = observed_at
         self._path = path
         self._dialect = dialect
         self._cluster_uid = cluster_uid
+        self._known = known
 
     def digest(self) -> str:
         """The SHA-256 of its content, compressed or not. Raises SnapshotError."""
@@ -51,10 +59,17 @@ class FileSource:
         """Raises SnapshotError where the file cannot be read or is no list of tenants."""
         with self._reading():
             content = _content(self._path)
-            page = read_page(as_json(content), self._dialect, kubectl=True)
+            body, known = as_json(content), self._known() if self._known else None
+            page = read_page(body, self._dialect, kubectl=True, known=known)
+            unchanged = frozenset(page.unchanged)
+            if len(unchanged) < len(page.unchanged) or is_ahead(page.newest, self.observed_at):
+                # Only reading them tells what is wrong with them.
+                page, unchanged = read_page(body, self._dialect, kubectl=True), frozenset()
             if page.continue_token:
                 raise NotTheList("only one page of a longer list")
-            tenants, unreadable = read_tenants(page.items, self.observed_at, self._dialect)
+            tenants, unreadable = read_tenants(
+                page.items, self.observed_at, self._dialect, page.fingerprints
+            )
         return Snapshot(
             tenants=tenants,
             unreadable=unreadable,
@@ -64,6 +79,7 @@ class FileSource:
             resource_version=page.resource_version or None,
             source=Path(self.name).name.encode(errors="surrogateescape").decode(errors="replace"),
             digest=_digest(content),
+            unchanged=unchanged,
         )
 
     @contextmanager
@@ -84,6 +100,7 @@ def file_sources(
     observed_at: datetime | None,
     dialect: Dialect,
     cluster_uid: str | None = None,
+    known: Callable[[], frozenset[bytes]] | None = None,
 ) -> Sequence[FileSource]:
     """The snapshots in files and folders, oldest first.
 
@@ -99,7 +116,7 @@ def file_sources(
         )
     dated = [(observed_at or _instant(file), file) for file in files]
     dated.sort()
-    return [FileSource(file, instant, dialect, cluster_uid) for instant, file in dated]
+    return [FileSource(file, instant, dialect, cluster_uid, known) for instant, file in dated]
 
 
 def _named(path: str) -> str:

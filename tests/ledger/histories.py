@@ -192,9 +192,9 @@ class World:
     def _snapshot(self, missing: set[str]) -> Snapshot:
         observed_at = self.clock.now + timedelta(seconds=self.chance.random())
         shown = [one for name, one in sorted(self.tenants.current.items()) if name not in missing]
-        tenants, unreadable = read_tenants(
-            [Raw(json.dumps(one).encode()) for one in shown], observed_at, Dialect()
-        )
+        items = [Raw(json.dumps(one).encode()) for one in shown]
+        fingerprints = [*map(Dialect().printer.item, items)]
+        tenants, unreadable = read_tenants(items, observed_at, Dialect(), fingerprints)
         for one in tenants:
             self._paid.setdefault(one.uid, one.org)
         whose = self.chance.choice(("both", "both", "uid", "name", "none"))

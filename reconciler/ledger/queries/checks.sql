@@ -2,7 +2,7 @@
 -- The live lifecycles as their events tell them, and as reconciler_state has them.
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
        d.skills, d.suspended, d.changed_at,
-       s.lifecycle_id, s.skills, s.suspended, s.changed_at, s.read_at, s.held,
+       s.lifecycle_id, s.skills, s.suspended, s.changed_at, s.read_at, s.held, s.fingerprint,
        CASE WHEN l.created_time_source = 'creation'
                  AND NOT EXISTS (SELECT FROM reconciler_rebindings r WHERE r.lifecycle_id = l.id)
             THEN l.created_observed_at END,

@@ -41,20 +41,41 @@ WHERE cluster_uid = %s AND after_pass_id >= (SELECT coalesce(max(id), 0) FROM re
 ORDER BY id LIMIT 1
 
 -- live --
--- The last known state of every live lifecycle.
-SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
-       s.skills, s.suspended, s.changed_at, s.read_at, s.held
-FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
-WHERE l.deleted_at IS NULL
+-- The last known state of live lifecycles: of these ids (twice), or of all where they are null. Before version 3 there is no
+-- column of fingerprints, and the name is that of the absent one.
+SELECT known.* FROM (SELECT NULL::bytea AS fingerprint) AS absent
+CROSS JOIN LATERAL (
+    SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
+           s.skills, s.suspended, s.changed_at, s.read_at, s.held, fingerprint
+    FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
+    WHERE l.deleted_at IS NULL AND (%s::bigint[] IS NULL OR l.id = ANY (%s::bigint[]))
+) known
 UNION ALL
 -- What a hook of the portal wrote after the adoption has no state yet: it is taken up like an adopted one.
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
-       d.skills, d.suspended, d.changed_at, NULL, false
+       d.skills, d.suspended, d.changed_at, NULL, false, NULL
 FROM reconciler_derived_state(ARRAY(
     SELECT late.id FROM tenant_billing_lifecycle late
     WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
       AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id))) d
 JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
+
+-- fingerprints --
+-- The fingerprints of the tenants that need not be read while they have the same one, one after the other.
+SELECT string_agg(fingerprint, '') FROM reconciler_state WHERE read_at IS NULL AND NOT held
+
+-- changed --
+-- The live lifecycles that have no fingerprint or one of these, and those of these uids and names.
+SELECT lifecycle_id FROM reconciler_state
+WHERE fingerprint IS NULL OR read_at IS NOT NULL OR held OR fingerprint = ANY (%s::bytea[])
+UNION
+SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_uid = ANY (%s::text[])
+UNION
+SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_name = ANY (%s::text[])
+
+-- population --
+-- How many live lifecycles there are.
+SELECT count(*) FROM tenant_billing_lifecycle WHERE deleted_at IS NULL
 
 -- heal --
 -- Gives a state to what a hook of the portal wrote after the adoption: a pass takes it up like an adopted one.
@@ -78,7 +99,7 @@ WITH ended AS (
     ORDER BY new.uid, l.id DESC
 )
 SELECT e.id, e.uid, e.tenant_name, e.zitadel_org_id, e.created_at,
-       s.skills, s.suspended, s.changed_at, e.read_at, false,
+       s.skills, s.suspended, s.changed_at, e.read_at, false, NULL,
        EXISTS (SELECT FROM reconciler_moves m WHERE m.previous_lifecycle_id = e.id)
 FROM ended e
 JOIN reconciler_derived_state((SELECT coalesce(array_agg(id), '{}') FROM ended)) s
