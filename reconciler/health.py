@@ -133,7 +133,7 @@ class Health:
         plan = done.plan
         self._passed_at = self._ticks()
         self._succeeded.set(self._clock())
-        self._live.set(len(plan.snapshot.tenants) + len(plan.snapshot.unchanged))
+        self._live.set(plan.snapshot.live)
         self._quarantined.set(len(plan.quarantined))
         self._held.set(len(plan.held))
         self._count(plan)

@@ -7,6 +7,7 @@ ledger is there to be written or only to be read.
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Final, Protocol, TypeVar
 
 from msgspec import Struct
@@ -109,28 +110,33 @@ def run_pass(source: Source, ledger: Ledger, limits: Limits, overrides: Override
     If the database refuses the rows of some tenants, these are quarantined, and the others are written.
     """
 
-    def once(snapshot: Snapshot) -> Pass:
-        try:
-            return attempt(snapshot)
-        except Contradicted as error:
-            log.warning("%s; looking for the tenants", error)
-            return attempt(snapshot, one_by_one=True)
-
     def attempt(snapshot: Snapshot, *, one_by_one: bool = False) -> Pass:
         with ledger.open() as opened:
             known = opened.known_state(snapshot)
+            planned = _released(plan(snapshot, known, overrides))
+            del snapshot
             try:
-                guarded = guard(plan(snapshot, known, overrides), known, limits)
+                guarded = guard(planned, known, limits)
                 if one_by_one:
                     guarded = quarantine(guarded, known, opened.refused(guarded))
             except WentBack as error:
-                opened.remember(setback(snapshot))
+                opened.remember(setback(planned.snapshot))
                 refused = error
             else:
                 return Pass(guarded, known, opened.apply(guarded))
         raise refused
 
-    return gathered(source, once)
+    try:
+        return gathered(source, attempt)
+    except Contradicted as error:
+        log.warning("%s; looking for the tenants", error)
+        return gathered(source, partial(attempt, one_by_one=True))
+
+
+def _released(planned: Plan) -> Plan:
+    """The plan without the tenants that it was made from: of a large cluster, they take much memory."""
+    snapshot = planned.snapshot
+    return replace(planned, snapshot=replace(snapshot, tenants=(), released=len(snapshot.tenants)))
 
 
 def gathered(source: Source, use: Callable[[Snapshot], Result]) -> Result:
@@ -139,9 +145,9 @@ def gathered(source: Source, use: Callable[[Snapshot], Result]) -> Result:
     Raises OutdatedSnapshot where that does not help, and whatever `use` raises.
     """
     for gathering in range(1, MOST_GATHERINGS + 1):
-        snapshot = source.snapshot()
         try:
-            return use(snapshot)
+            # Nobody else holds it, so that its tenants can be released.
+            return use(source.snapshot())
         except OutdatedSnapshot as error:
             is_useful = source.is_live or isinstance(error, ReadAgain)
             if not is_useful or gathering == MOST_GATHERINGS:

@@ -2,12 +2,14 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _RFC_3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:[0-5]\d)", re.ASCII | re.IGNORECASE
 )
 
 
+@lru_cache(maxsize=64)
 def instant(text: str) -> datetime:
     """Converts an RFC 3339 time to UTC, truncated to microseconds. Raises ValueError."""
     match = _RFC_3339.fullmatch(text)

@@ -70,10 +70,17 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Where it was not: since when something may have been made and undone unseen."""
     unchanged: frozenset[bytes] = frozenset()
     """The fingerprints of the tenants that were not read: the ledger knows them, as they are."""
+    released: int = 0
+    """How many tenants it had before they were released."""
+
+    @property
+    def live(self) -> int:
+        """How many tenants it shows that could be read, or need not be."""
+        return len(self.tenants) + len(self.unchanged) + self.released
 
     @property
     def size(self) -> int:
-        return len(self.tenants) + len(self.unreadable) + len(self.unchanged)
+        return self.live + len(self.unreadable)
 
     @property
     def is_absence(self) -> bool:

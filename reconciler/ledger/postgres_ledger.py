@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -14,22 +13,24 @@ from reconciler.core.plan import Plan
 from reconciler.core.portal import PortalLife
 from reconciler.core.position import Position, position
 from reconciler.core.state_cache import StateCache
-from reconciler.core.tenant import KnownState, LastPass, Lifecycle, Setback, Snapshot
+from reconciler.core.tenant import KnownState, Lifecycle, Setback, Snapshot
 from reconciler.errors import LedgerError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.state_reader import (
+    Printed,
     changed_state,
-    fingerprints,
     gone,
     heal,
     is_current,
+    is_last,
     known_state,
     last_age,
     last_pass,
     latest,
     newer,
     portal_lives,
+    printed,
     was_read,
 )
 from reconciler.ledger.writer import refused, remember, was_written, write
@@ -41,7 +42,7 @@ class _Open:
     """The open ledger of one pass: nobody else writes until it is closed."""
 
     def __init__(
-        self, transaction: Transaction, kept: StateCache | None, printed: "_Printed | None"
+        self, transaction: Transaction, kept: StateCache | None, printed: Printed | None
     ) -> None:
         self._transaction = transaction
         self._printed = printed
@@ -87,22 +88,11 @@ class _Open:
         self.state = None
 
 
-class _Printed(NamedTuple):
-    """The fingerprints of the ledger, as of a pass."""
-
-    last: LastPass | None
-    fingerprints: frozenset[bytes]
-
-
-def _printed(transaction: Transaction) -> _Printed:
-    return _Printed(last_pass(transaction).last_pass, fingerprints(transaction))
-
-
-def _current(transaction: Transaction, printed: _Printed | None) -> frozenset[bytes]:
+def _current(transaction: Transaction, known: Printed | None) -> frozenset[bytes]:
     """The fingerprints of the ledger; those that were read before, if no pass was written since."""
-    if printed is not None and printed.last is not None and is_current(transaction, printed.last):
-        return printed.fingerprints
-    return fingerprints(transaction)
+    if known is None or not is_last(transaction, known.as_of):
+        known = printed(transaction)
+    return known.fingerprints
 
 
 class PostgresLedger:
@@ -111,7 +101,7 @@ class PostgresLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._kept: StateCache | None = None
-        self._printed: _Printed | None = None
+        self._printed: Printed | None = None
         self.waits_for_disk = True
         """False only where a pass that a power cut takes can be made again from the same snapshot."""
 
@@ -144,7 +134,7 @@ class PostgresLedger:
         if self._kept is not None:
             return self._kept.fingerprints
         with self._database.transaction(read_only=True) as transaction:
-            self._printed = _printed(transaction)
+            self._printed = printed(transaction)
         return self._printed.fingerprints
 
     def position(self) -> Position:
@@ -240,7 +230,7 @@ class DryRunLedger:
             if schema.version(transaction) != schema.VERSION:
                 return frozenset()
             if self._kept is None and not self._planned:
-                return fingerprints(transaction)
+                return printed(transaction).fingerprints
             return self._state(transaction).fingerprints
 
     def last_instant(self) -> datetime | None:
@@ -279,7 +269,7 @@ class DryRunLedger:
             found = schema.version(transaction)
             is_first = self._kept is None and not self._planned
             if is_first and snapshot.unchanged:
-                current = fingerprints(transaction)
+                current = printed(transaction).fingerprints
                 known = replace(
                     changed_state(transaction, snapshot, current), preparation=self._preparation
                 )

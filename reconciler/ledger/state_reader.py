@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from sys import intern
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -66,10 +66,19 @@ def known_state(transaction: Transaction, *, is_current: bool = True) -> KnownSt
     return replace(last_pass(transaction, is_current=is_current), **known)
 
 
-def fingerprints(transaction: Transaction) -> frozenset[bytes]:
+class Printed(NamedTuple):
     """The fingerprints of the tenants that need not be read while they have the same one."""
-    joined: bytes = transaction.value(_SQL["fingerprints"]) or b""
-    return frozenset(joined[at : at + LENGTH] for at in range(0, len(joined), LENGTH))
+
+    fingerprints: frozenset[bytes]
+    as_of: int | None
+    """The last pass; None: there is none."""
+
+
+def printed(transaction: Transaction) -> Printed:
+    """The fingerprints of the ledger as it stands."""
+    ((joined, as_of),) = transaction.rows(_SQL["fingerprints"])
+    each = range(0, len(joined or b""), LENGTH)
+    return Printed(frozenset(joined[at : at + LENGTH] for at in each), as_of)
 
 
 def changed_state(transaction: Transaction, snapshot: Snapshot, current: frozenset[bytes]) -> KnownState:
@@ -82,9 +91,10 @@ def changed_state(transaction: Transaction, snapshot: Snapshot, current: frozens
     if len(unseen) + len(read.uids) < len(current) / 4:
         found = transaction.rows(_SQL["changed"], list(unseen), list(read.uids), list(read.names))
         ids = [id_ for (id_,) in found]
-    known = _by_identity(without_unchanged(_live(transaction, ids), snapshot))
-    population = transaction.value(_SQL["population"])
-    return replace(last_pass(transaction), population=population, **known)
+    needed = without_unchanged(_live(transaction, ids), snapshot)
+    # All others are those that were not read.
+    population = len(needed) + len(snapshot.unchanged & current)
+    return replace(last_pass(transaction), population=population, **_by_identity(needed))
 
 
 def _live(transaction: Transaction, ids: Sequence[int] | None) -> Iterator[Lifecycle]:
@@ -161,6 +171,11 @@ def newer(transaction: Transaction, snapshot: Snapshot, known: KnownState) -> Ne
 def is_current(transaction: Transaction, last: LastPass) -> bool:
     """Whether no pass was written after this one."""
     return transaction.rows(_SQL["last_id"]) == [(last.id, last.observed_at)]
+
+
+def is_last(transaction: Transaction, pass_id: int | None) -> bool:
+    """Whether no pass was written after that one; None: none at all."""
+    return [id_ for id_, _ in transaction.rows(_SQL["last_id"])] == ([pass_id] if pass_id else [])
 
 
 def last_age(transaction: Transaction) -> float | None:

@@ -1,5 +1,6 @@
 """What an API server's answers mean: their status, what it says of a failure, their body."""
 
+import importlib
 import json
 import zlib
 from contextlib import suppress
@@ -52,13 +53,29 @@ def _message(body: bytes) -> str:
     return f" ({one_line(text)})" if text.strip() else ""
 
 
+def _inflater() -> Any:
+    """ISA-L where it is installed (extra `fast`), which is two to three times as fast; else zlib."""
+    with suppress(ImportError):
+        return importlib.import_module("isal.isal_zlib")
+    return zlib
+
+
+_ZLIB: Final = _inflater()
+
+
 def inflated(body: bytes) -> bytes:
-    """A gzip, inflated at once: chunk by chunk takes longer. Its size is told at its end."""
+    """A gzip, inflated at once: chunk by chunk takes longer. Its size is told at its end.
+
+    Raises zlib.error where it is cut, damaged, or more than one.
+    """
     size = int.from_bytes(body[-4:], "little")
-    inflated = zlib.decompress(body, zlib.MAX_WBITS | 16, bufsize=min(max(size, 1), LARGEST_PAGE))
-    if len(inflated) % (1 << 32) != size:
+    try:
+        content: bytes = _ZLIB.decompress(body, zlib.MAX_WBITS | 16, min(max(size, 1), LARGEST_PAGE))
+    except _ZLIB.error as error:
+        raise zlib.error(str(error)) from None
+    if len(content) % (1 << 32) != size:
         raise zlib.error("there is more than one gzip")
-    return inflated
+    return content
 
 
 def server_date(header: str | None) -> datetime | None:

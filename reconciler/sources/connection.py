@@ -30,7 +30,6 @@ class Connection:
     def __init__(self, kubeconfig: str | None, context: str | None) -> None:
         """Raises UsageError where there is no usable configuration, and SnapshotError for a plugin."""
         import kubernetes.client
-        import kubernetes.config
         import urllib3
 
         self._api_error = kubernetes.client.ApiException
@@ -43,7 +42,7 @@ class Connection:
         try:
             if in_cluster:
                 self.context = "in-cluster"
-                kubernetes.config.load_incluster_config(client_configuration=configuration)
+                _load_in_cluster(configuration)
                 tls = tls_context(Path(configuration.ssl_ca_cert).read_bytes())
                 headers: Mapping[str, str] = {}
             else:
@@ -65,11 +64,10 @@ class Connection:
             if not re.match(r"\w[\w+.-]*://", self.host):
                 raise Malformed(f"the server {self.host} is not a URL")
             api = kubernetes.client.ApiClient(configuration)
-        except (Malformed, kubernetes.config.ConfigException, OSError, ValueError) as error:
+        except (Malformed, OSError, ValueError) as error:
             where = "in-cluster" if in_cluster else place(kubeconfig)
             wanted = f", context {context}" if context else ""
-            told = isinstance(error, Malformed | kubernetes.config.ConfigException)
-            problem = str(error) if told else _certificate_problem(error)
+            problem = str(error) if isinstance(error, Malformed) else _certificate_problem(error)
             raise UsageError(
                 f"no usable cluster configuration ({where}{wanted}): {one_line(problem)}. "
                 "Give --kubeconfig and --context, or run inside the cluster"
@@ -131,6 +129,17 @@ class Connection:
 
 
 _CHECK_TLS: Final = "check the kubeconfig's certificate-authority, and the name in its server"
+
+
+def _load_in_cluster(configuration: Any) -> None:
+    """The account of the pod. Raises Malformed."""
+    # Only here: it imports what takes longer than a small pass.
+    import kubernetes.config
+
+    try:
+        kubernetes.config.load_incluster_config(client_configuration=configuration)
+    except kubernetes.config.ConfigException as error:
+        raise Malformed(str(error)) from None
 
 
 def _configure(configuration: Any, chosen: Account) -> bool:

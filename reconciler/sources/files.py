@@ -49,16 +49,17 @@ class FileSource:
         self._dialect = dialect
         self._cluster_uid = cluster_uid
         self._known = known
+        self._from_stdin: bytes | None = None
 
     def digest(self) -> str:
         """The SHA-256 of its content, compressed or not. Raises SnapshotError."""
         with self._reading():
-            return _digest(_content(self._path))
+            return _digest(self._content())
 
     def snapshot(self) -> Snapshot:
         """Raises SnapshotError where the file cannot be read or is no list of tenants."""
         with self._reading():
-            content = _content(self._path)
+            content = self._content()
             body, known = as_json(content), self._known() if self._known else None
             page = read_page(body, self._dialect, kubectl=True, known=known)
             unchanged = frozenset(page.unchanged)
@@ -81,6 +82,14 @@ class FileSource:
             digest=_digest(content),
             unchanged=unchanged,
         )
+
+    def _content(self) -> bytes:
+        if self._path != STDIN:
+            return _content(self._path)
+        # It can be read only once, and a pass may have to be made again.
+        if self._from_stdin is None:
+            self._from_stdin = _content(STDIN)
+        return self._from_stdin
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

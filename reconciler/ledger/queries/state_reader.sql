@@ -1,5 +1,5 @@
 -- last_id --
--- The last pass: its id and instant. By these a kept state is found to be current.
+-- The last pass: its id and instant. By these, what was read before is found to be current.
 SELECT id, observed_at FROM reconciler_passes ORDER BY id DESC LIMIT 1
 
 -- last_age --
@@ -61,8 +61,10 @@ FROM reconciler_derived_state(ARRAY(
 JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
 
 -- fingerprints --
--- The fingerprints of the tenants that need not be read while they have the same one, one after the other.
-SELECT string_agg(fingerprint, '') FROM reconciler_state WHERE read_at IS NULL AND NOT held
+-- The fingerprints of the tenants that need not be read while they have the same one, one after the other; and the last
+-- pass, as of which they are.
+SELECT (SELECT string_agg(fingerprint, '') FROM reconciler_state WHERE read_at IS NULL AND NOT held),
+       (SELECT max(id) FROM reconciler_passes)
 
 -- changed --
 -- The live lifecycles that have no fingerprint or one of these, and those of these uids and names.
@@ -72,10 +74,6 @@ UNION
 SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_uid = ANY (%s::text[])
 UNION
 SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_name = ANY (%s::text[])
-
--- population --
--- How many live lifecycles there are.
-SELECT count(*) FROM tenant_billing_lifecycle WHERE deleted_at IS NULL
 
 -- heal --
 -- Gives a state to what a hook of the portal wrote after the adoption: a pass takes it up like an adopted one.

@@ -91,6 +91,7 @@ def whole(chosen: argparse.Namespace) -> int:
                 it.dry_run(size)
                 if size == MANY:
                     it.no_change(size, large=True)
+                    it.unbilled(size)
                 if not chosen.ours and it.round <= (1 if size == MANY else 2):
                     it.pipe(size)
                 if not chosen.ours and it.round == 1 and size <= MIDDLE:

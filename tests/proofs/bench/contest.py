@@ -15,8 +15,8 @@ from statistics import mean
 from typing import Final, NamedTuple, Self, TypeAlias
 
 from tests.proofs.bench import measure, pages
-from tests.proofs.bench.ledgers import PORTAL, SCHEMA, STATE, Server
-from tests.proofs.bench.tenants import API_VERSION, CHANGED_EVERY, SKILLS_EACH, name
+from tests.proofs.bench.ledgers import FINGERPRINTS, PORTAL, SCHEMA, STATE, Server
+from tests.proofs.bench.tenants import API_VERSION, CHANGED_EVERY, SKILLS_EACH, State, name
 from tests.proofs.bench.wire import Traffic, Wire
 
 REPOSITORY: Final = Path(__file__).parents[3]
@@ -91,9 +91,14 @@ class Contest:
         self.results = Results()
         self.round = 0
         self._sets = {
-            **{f"{size}": (size, False, False) for size in sizes},
-            **{f"{size}-changed": (size, False, True) for size in sizes if size >= CHANGED_EVERY},
-            **({f"{large}-large": (large, True, False)} if large else {}),
+            **{f"{size}": (size, False, State.AS_BEFORE) for size in sizes},
+            **{
+                f"{size}-{state}": (size, False, state)
+                for size in sizes
+                for state in (State.CHANGED, State.HEARTBEAT, State.LABELLED)
+                if size >= CHANGED_EVERY
+            },
+            **({f"{large}-large": (large, True, State.AS_BEFORE)} if large else {}),
         }
         self._shown = {size: str(size) for size in sizes}
         self._kubeconfig = folder / "kubeconfig"
@@ -111,7 +116,7 @@ class Contest:
                     "-m",
                     "tests.proofs.bench.pages",
                     str(made / name),
-                    *map(str, map(int, of)),
+                    *map(str, of),
                 ],
                 cwd=REPOSITORY,
             )
@@ -150,11 +155,15 @@ class Contest:
         return downloaded
 
     def read(self, size: Size, downloaded: Taken) -> None:
-        """The pages downloaded, and the known state read, by psql."""
-        statement = " ".join(f"\\copy ({STATE}) to '/dev/null' (format binary)".split())
-        state = self._timed(self.server.psql(ledger(size), "-c", statement))
-        self.record("floor: no change", size, downloaded + state)
-        self.record("floor: state", size, state)
+        """The pages downloaded, and the known state or the fingerprints read, by psql."""
+        for what, query, read in (
+            ("floor: no change", STATE, "floor: state"),
+            ("floor: no change, by fingerprints", FINGERPRINTS, "floor: fingerprints"),
+        ):
+            statement = " ".join(f"\\copy ({query}) to '/dev/null' (format binary)".split())
+            taken = self._timed(self.server.psql(ledger(size), "-c", statement))
+            self.record(what, size, downloaded + taken)
+            self.record(read, size, taken)
 
     def pipe(self, size: Size) -> None:
         """A staging table filled from the list, and one INSERT … SELECT … ON CONFLICT; twice."""
@@ -214,6 +223,11 @@ class Contest:
         listed = f"{size}-large" if large else self._shown[size]
         what = "no change, 12 KB each" if large else "no change"
         self._run(what, size, ledger(size), "no change", wire=wire, listed=listed)
+
+    def unbilled(self, size: Size) -> None:
+        """Two passes in which every tenant has changed, but nothing of it counts."""
+        for state, what in ((State.HEARTBEAT, "heartbeat on all"), (State.LABELLED, "label on all")):
+            self._run(what, size, ledger(size), "no change", wire=None, listed=f"{size}-{state}")
 
     def profile(self, size: Size) -> Profile:
         """The same, taken apart; it is not recorded."""
@@ -312,8 +326,9 @@ class Contest:
 
     def _show_other(self, size: Size) -> str:
         """Turns every hundredth tenant into what it was not; returns what a pass says of that."""
-        changing = not self._shown[size].endswith("-changed")
-        self._shown[size] = f"{size}-changed" if changing else f"{size}"
+        other = f"{size}-{State.CHANGED}"
+        changing = self._shown[size] != other
+        self._shown[size] = other if changing else f"{size}"
         return f": {size // CHANGED_EVERY} {'enabled' if changing else 'disabled'}"
 
     def _aim(self, listed: str) -> None:

@@ -29,6 +29,7 @@ SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
 FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
 WHERE l.deleted_at IS NULL
 """
+FINGERPRINTS: Final = "SELECT fingerprint FROM reconciler_state"
 
 # What the portal would have without the reconciler: the columns that billing reads, and keys.
 _PORTAL: Final = """

@@ -1,6 +1,6 @@
 """The answers of the page server, made beforehand: gzip as Go writes it, framed in Go's chunks.
 
-`python -m tests.proofs.bench.pages FOLDER COUNT LARGE CHANGED` makes those of one state.
+`python -m tests.proofs.bench.pages FOLDER COUNT LARGE STATE` makes those of one state.
 
 A list of a custom resource ends with its metadata. So all of a page up to there is made once, and only
 the last bytes, which tell the resourceVersion and the next page, are made when it is asked for.
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.proofs.bench.tenants import API_VERSION, name, tenants
+from tests.proofs.bench.tenants import API_VERSION, State, name, tenants
 
 PAGE_SIZE = 500
 FASTEST = 1
@@ -39,10 +39,10 @@ class Page(msgspec.Struct, frozen=True):
     remaining: int
 
 
-def make(folder: Path, count: int, *, large: bool = False, changed: bool = False) -> None:
+def make(folder: Path, count: int, *, large: bool, state: State) -> None:
     """Writes the pages of so many tenants into the folder, and where each one is."""
     folder.mkdir(parents=True)
-    each = tenants(count, large=large, changed=changed)
+    each = tenants(count, large=large, state=state)
     pages: list[Page] = []
     with (folder / "pages").open("wb") as file:
         for first in range(0, count, PAGE_SIZE):
@@ -78,6 +78,5 @@ def chunks(body: bytes) -> Iterator[bytes]:
 
 
 if __name__ == "__main__":
-    _, folder, *of = sys.argv
-    count, large, changed = map(int, of)
-    make(Path(folder), count, large=bool(large), changed=bool(changed))
+    _, folder, count, large, state = sys.argv
+    make(Path(folder), int(count), large=large == "True", state=State(state))

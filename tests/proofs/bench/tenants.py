@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
@@ -28,12 +29,31 @@ def name(number: int) -> str:
     return f"tenant-{number:06d}-{_PLACES[number % len(_PLACES)]}"
 
 
-def tenants(count: int, *, large: bool, changed: bool) -> Iterator[bytes]:
+class State(StrEnum):
+    """What has happened to the tenants since the backfill."""
+
+    AS_BEFORE = "as-before"
+    CHANGED = "changed"
+    """Every hundredth has one more skill."""
+    HEARTBEAT = "heartbeat"
+    """The status of every one tells another time."""
+    LABELLED = "labelled"
+    """Every one has one more label, which does not count."""
+
+
+def tenants(count: int, *, large: bool, state: State) -> Iterator[bytes]:
     """The JSON of each, of about 3 KB or, `large`, 12 KB; to the ledger they are the same."""
     rng, filling = random.Random(count), random.Random(-1)  # noqa: S311 - the same at every call
     for number in range(count):
-        is_changed = changed and number % CHANGED_EVERY == 0
-        yield _encode(_tenant(number, rng, filling if large else None, changed=is_changed))
+        is_changed = state is State.CHANGED and number % CHANGED_EVERY == 0
+        tenant = _tenant(number, rng, filling if large else None, changed=is_changed)
+        if state is State.HEARTBEAT:
+            tenant["status"]["heartbeat"] = _time(_LATEST + timedelta(days=1))
+        if state is State.LABELLED:
+            tenant["metadata"]["labels"]["pieced.ch/wave"] = "2"
+        if state in (State.HEARTBEAT, State.LABELLED):
+            tenant["metadata"]["resourceVersion"] = str(500_000 + number)
+        yield _encode(tenant)
 
 
 def _tenant(

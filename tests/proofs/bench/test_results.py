@@ -39,20 +39,22 @@ def test_a_figure_holds_by_its_median(figure: Figure, *, holds: bool | None) -> 
 
 def test_a_ratio_is_of_the_same_round(results: Results) -> None:
     (ratio,) = [
-        figure for figure in figures(results, 100_000, 10_000, []) if "psql reading" in figure.name
+        figure
+        for figure in figures(results, 100_000, 10_000, [])
+        if "psql reading the state" in figure.name
     ]
     assert ratio.measured == pytest.approx([1.5, 1.5, 1.5])
 
 
 def test_what_was_not_measured_is_said_to_be_so(results: Results) -> None:
     lines = [*table(figures(results, 100_000, 10_000, []))]
-    assert len(lines) == 11
-    assert sum(line.endswith("not measured") for line in lines) == 8
+    assert len(lines) == 15
+    assert sum(line.endswith("not measured") for line in lines) == 12
 
 
 def test_the_results_are_told_in_full(results: Results) -> None:
     told = json.loads(msgspec.json.encode(document(results, figures(results, 100_000, 10_000, []), {})))
-    assert len(told["figures"]) == 10
+    assert len(told["figures"]) == 14
     assert {len(one["rounds"]) for one in told["measurements"]} == {3}
     assert sum("no change" in line for line in measurements(results)) == 4
 
