@@ -215,6 +215,22 @@ _USAGE = Command(
     ),
     (ExitStatus.REFUSED,),
 )
+_REPORT = Command(
+    "write a month as an HTML file to look at, to print or to send",
+    "With --org the statement of one organisation: its lines, each day, and what proves them. Without, "
+    "the fleet: tenants by day, organisations and skills. The figures are those of `usage --prices`. "
+    "Needs the extra `report`.",
+    (
+        Flag("--month", "Period", "MONTH", "a calendar month, like 2026-10", {"required": True}),
+        Flag("--org", "Selection", "ORG", "only this organisation"),
+        Flag("--output", "Output", "FILE", "where to write it (default: stdout)", {"dest": "file"}),
+        *(*COVERAGE, *DATABASE, *TIME_ZONE, *LOGS),
+    ),
+    (
+        "reconciler report --month 2026-10 --output fleet.html",
+        "reconciler report --month 2026-10 --org 320815470900000001 --output statement.html",
+    ),
+)
 _CLOSE = Command(
     "record a month as it is billed: its position, prices, totals and digest",
     "Closing a month again records a revision, and what changed since the last one.",
@@ -434,6 +450,7 @@ COMMANDS: dict[str, Command | Group] = {
     "history": _HISTORY,
     "coverage": _COVERAGE,
     "usage": _USAGE,
+    "report": _REPORT,
     "close": _CLOSE,
     "pricing": _PRICING,
     "org": _ORGS,

@@ -70,14 +70,23 @@ def corrections_since_close(database: Database, question: Question) -> Correctio
     period = question.period
     with database.transaction(read_only=True) as transaction:
         schema.check_current(transaction, database)
-        rows = transaction.rows(_SQL["last"], period.start, period.end, question.time_zone, question.org)
-        if not rows:
-            raise UsageError(
-                f"from {period.start} to {period.end}: it was not closed; `reconciler close` does that"
-            )
-        closed = _close(rows[0])
-        question = replace(question, as_of=None, as_of_pass=closed.as_of_pass, prices=True)
-        found = corrections_in(transaction, database, question)
+        found = since_close(transaction, database, question)
+    if found is None:
+        raise UsageError(
+            f"from {period.start} to {period.end}: it was not closed; `reconciler close` does that"
+        )
+    return found
+
+
+def since_close(transaction: Transaction, database: Database, question: Question) -> Corrections | None:
+    """`corrections_since_close` in a transaction; None where the period was not closed."""
+    period = question.period
+    rows = transaction.rows(_SQL["last"], period.start, period.end, question.time_zone, question.org)
+    if not rows:
+        return None
+    closed = _close(rows[0])
+    question = replace(question, as_of=None, as_of_pass=closed.as_of_pass, prices=True)
+    found = corrections_in(transaction, database, question)
     return replace(found, since_revision=closed.revision)
 
 

@@ -100,7 +100,7 @@ def _yes(is_billable: bool) -> str:  # noqa: FBT001 - it is what is told
 
 def _table(rows: Sequence[WrittenRow], indent: str = "  ") -> Iterator[str]:
     cells = [
-        (stamp(row.occurred_at), row.kind.value, clean(row.skill_id or ""), _evidence(row))
+        (stamp(row.occurred_at), row.kind.value, clean(row.skill_id or ""), evidence_text(row))
         for row in rows
     ]
     yield from columns(cells, indent=indent)
@@ -116,7 +116,8 @@ def _overridden(one: WrittenOverride) -> str:
     return f"{said}, pass {one.pass_id} on {stamp(one.decided_at)}{because}"
 
 
-def _evidence(row: WrittenRow) -> str:
+def evidence_text(row: WrittenRow) -> str:
+    """Where the time of a row is from, and the pass that wrote it."""
     if row.written_by is None or row.not_before is None or row.observed_at is None:
         return "written by the portal"
     told = row.time_source or ""

@@ -27,7 +27,8 @@ from reconciler.core.usage import (
 from reconciler.output.doubts import doubts_text
 from reconciler.output.plan_json import to_json
 
-_FEES: Final = {Item.SET_UP_FEE: "set-up fee", Item.MONTHLY_FEE: "monthly fee"}
+FEES: Final = {Item.SET_UP_FEE: "set-up fee", Item.MONTHLY_FEE: "monthly fee"}
+"""What the items that are no skill are called."""
 
 
 _NAMES: Final = {
@@ -228,7 +229,7 @@ def _part(line: Line, asked: Period) -> str:
 
 
 def _what(item: Item, skill: str | None) -> str:
-    return _FEES.get(item) or clean(skill or "")
+    return FEES.get(item) or clean(skill or "")
 
 
 def _change(before: Decimal | None, now: Decimal | None) -> str:

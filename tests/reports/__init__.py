@@ -1,0 +1,1 @@
+"""Reports: their figures, and how they look in a real browser."""
