@@ -90,7 +90,7 @@ _RUN = Command(
             None,
             "with --dry-run, exit with 10 instead of 0 if changes are planned",
         ),
-        _output("text", "json", "sql"),
+        _output("text", "json", "sql", "markdown", "html"),
         Flag(
             "--allow-deletions",
             "Safety",
@@ -189,7 +189,28 @@ _USAGE = Command(
         Flag("--prices", "Output", None, "also amounts, at the prices of each day; nothing is invoiced"),
         Flag("--prices-of", "Output", "TIME", "with --prices, at the prices of this day instead"),
         Flag("--bounds", "Output", None, "also the fewest and the most days that the evidence allows"),
-        _output("text", "json", "csv"),
+        _output("text", "json", "csv", "xlsx"),
+        Flag(
+            "--by",
+            "Groups",
+            None,
+            "add the lines up",
+            {"choices": ("org", "tenant", "skill", "day", "month")},
+        ),
+        Flag("--sort", "Groups", None, "the highest first", {"choices": ("amount", "days")}),
+        Flag("--top", "Groups", "N", "only so many; the total counts all", {"type": int}),
+        Flag("--totals", "CSV", "FILE", "also write the totals, with the position, to this file"),
+        Flag(
+            "--separator",
+            "CSV",
+            None,
+            "between the cells (default comma)",
+            {"choices": ("comma", "semicolon", "tab")},
+        ),
+        Flag(
+            "--decimal", "CSV", None, "sign of amounts (default point)", {"choices": ("point", "comma")}
+        ),
+        Flag("--bom", "CSV", None, "begin with a byte-order mark, as Excel wants it for UTF-8"),
         Flag("--as-of", "Corrections", "TIME", "leave out what was written later: passes and prices"),
         Flag(
             "--as-of-pass",
@@ -210,7 +231,9 @@ _USAGE = Command(
     ),
     (
         "reconciler usage --month 2026-10 --prices",
-        "reconciler usage --month 2026-10 --org 320815470900000001 --output csv",
+        "reconciler usage --month 2026-10 --prices --by org --sort amount --top 10",
+        "reconciler usage --from 2026-01-01 --to 2027-01-01 --by month",
+        "reconciler usage --month 2026-10 --prices --output csv --separator semicolon --bom",
         "reconciler usage --month 2026-10 --as-of 2026-11-02 --corrections",
     ),
     (ExitStatus.REFUSED,),
@@ -360,9 +383,19 @@ _ORGS = Group(
                 _choice("auto_invoice_enabled", "issue invoices without review"),
                 _choice("auto_reminders_enabled", "send reminders without review"),
                 Flag("--stripe-customer-id", "Billing", "ID", "cus_…; an empty one removes it"),
+                Flag(
+                    "--name",
+                    "Billing",
+                    "NAME",
+                    "what people call it, shown beside the id; an empty one removes it",
+                    {"dest": "display_name"},
+                ),
                 *_SET,
             ),
-            ("reconciler org set 320815470900000001 --pay-by-invoice true",),
+            (
+                "reconciler org set 320815470900000001 --pay-by-invoice true",
+                "reconciler org set 320815470900000001 --name 'Bergbahn Arosa AG'",
+            ),
         ),
         "move": Command(
             "record that a tenant changed to another organisation",
@@ -379,7 +412,7 @@ _ORGS = Group(
                 ),
                 *(_BY, _BECAUSE),
                 *(_FILES, _OBSERVED_AT, *SNAPSHOT),
-                *(_DRY_RUN, _output("text", "json", "sql")),
+                *(_DRY_RUN, _output("text", "json", "sql", "markdown", "html")),
                 *(*READING, *BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
             ),
             (

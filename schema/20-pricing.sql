@@ -48,6 +48,7 @@ CREATE TABLE IF NOT EXISTS org_billing_config (
 );
 ALTER TABLE org_billing_config
     ADD COLUMN IF NOT EXISTS stripe_customer_id text,
+    ADD COLUMN IF NOT EXISTS display_name text,
     ADD COLUMN IF NOT EXISTS created_at timestamptz,
     ADD COLUMN IF NOT EXISTS updated_at timestamptz;
 ALTER TABLE org_billing_config
@@ -59,6 +60,7 @@ COMMENT ON COLUMN org_billing_config.pay_by_invoice IS 'True: pays by bank trans
 COMMENT ON COLUMN org_billing_config.auto_invoice_enabled IS 'Invoices are issued without a person looking at them.';
 COMMENT ON COLUMN org_billing_config.auto_reminders_enabled IS 'Reminders are sent without a person looking at them.';
 COMMENT ON COLUMN org_billing_config.stripe_customer_id IS 'The Stripe customer (cus_…), once there is one.';
+COMMENT ON COLUMN org_billing_config.display_name IS 'What people call the organisation; null: nobody said. It is shown beside the id, and nothing depends on it.';
 COMMENT ON COLUMN org_billing_config.created_at IS 'When the row was created; null in an adopted row.';
 COMMENT ON COLUMN org_billing_config.updated_at IS 'Last write; null in an adopted row not written since.';
 
@@ -160,7 +162,8 @@ BEGIN
                 'CHECK (daily_price_chf >= 0 AND daily_price_chf <> ''NaN'')'),
             ('org_billing_config', 'org_billing_config_org_named', 'CHECK (zitadel_org_id <> '''')'),
             ('org_billing_config', 'org_billing_config_stripe_customer_named',
-                'CHECK (stripe_customer_id <> '''')')
+                'CHECK (stripe_customer_id <> '''')'),
+            ('org_billing_config', 'org_billing_config_display_named', 'CHECK (display_name <> '''')')
         ) AS wanted (table_name, name, definition)
         WHERE NOT EXISTS (
             SELECT FROM pg_constraint AS present

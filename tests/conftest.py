@@ -92,6 +92,7 @@ class Ran:
     status: int
     out: str
     err: str
+    raw: bytes = field(default=b"", repr=False)
 
     @property
     def report(self) -> dict[str, Any]:
@@ -138,7 +139,8 @@ class Command:
             timeout=PATIENCE,
             check=False,
         )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
+        out = done.stdout.decode(errors="replace")
+        return Ran(done.returncode, out, done.stderr.decode(), done.stdout)
 
     def start(self, *arguments: str | Path, **settings: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(

@@ -12,15 +12,16 @@ PACKAGE = Path(__file__).parents[1] / "reconciler"
 
 ONLY_IMPORTED_BY = {
     "apscheduler": {"reconciler.modes.schedule"},
-    "jinja2": {"reconciler.output.report"},
+    "jinja2": {"reconciler.output.html"},
     "kubernetes": {"reconciler.sources.connection"},
-    "markupsafe": {"reconciler.output.report"},
+    "markupsafe": {"reconciler.output.html"},
     "prometheus_client": {"reconciler.health"},
     "psycopg": {"reconciler.ledger.postgres"},
     "pydantic": {"reconciler.settings"},
     "pydantic_settings": {"reconciler.settings"},
     "shtab": {"reconciler.commands.completion"},
     "urllib3": {"reconciler.sources.connection"},
+    "xlsxwriter": {"reconciler.output.spreadsheet"},
     "yaml": {"reconciler.sources.documents"},
 }
 

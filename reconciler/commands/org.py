@@ -53,6 +53,6 @@ def org_move(parts: Parts, *, tenant: str, **given: Any) -> int:
 
 
 def _setting(column: str, text: str) -> bool | str | None:
-    if column == "stripe_customer_id":
+    if column in ("stripe_customer_id", "display_name"):
         return text or None
     return text == "true"

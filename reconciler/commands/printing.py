@@ -3,10 +3,13 @@
 import os
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
+from reconciler.core.text import quoted
 from reconciler.errors import ExitStatus, NotPrinted, lowest
 from reconciler.ledger import script
 from reconciler.output.plan_json import json_report
+from reconciler.output.plan_markdown import markdown_report
 from reconciler.output.plan_text import text_report, wants_colour
 from reconciler.passes import Pass
 
@@ -15,6 +18,14 @@ def print_pass(done: Pass, output: str, *, dry_run: bool) -> None:
     """The results, on stdout. Raises NotPrinted; the pass is what it is all the same."""
     if output == "json":
         print_bytes(json_report(done.plan, dry_run=dry_run))
+    elif output == "markdown":
+        print_lines(markdown_report(done.plan, dry_run=dry_run))
+    elif output == "html":
+        # Only here: it needs an extra.
+        from reconciler.output.html import plan_html
+
+        page = plan_html(done.plan, dry_run=dry_run)
+        print_bytes(piece.encode(errors="backslashreplace") for piece in page)
     elif output == "sql":
         print_lines(script.script(done.plan, done.known))
     else:
@@ -51,6 +62,19 @@ def print_bytes(pieces: Iterable[bytes]) -> None:
         raise NotPrinted(
             f"the result could not be printed ({error.strerror}); what was written to the ledger stays"
         ) from None
+
+
+def write_file(name: str, pieces: Iterable[bytes]) -> None:
+    """All of a file or nothing: whoever reads it meanwhile sees the one before. Raises NotPrinted."""
+    file = Path(name)
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as opened:
+            opened.writelines(pieces)
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise NotPrinted(f"cannot write {quoted(name, 200)}: {error.strerror}") from None
 
 
 def exit_status(done: Pass, quarantine_exit: int) -> int:

@@ -1,17 +1,14 @@
 """`reconciler report`: a month as an HTML file, of one organisation or of all."""
 
-import os
-from collections.abc import Iterable
 from datetime import timedelta
-from pathlib import Path
 
 from reconciler.commands.parts import Parts
-from reconciler.commands.printing import print_bytes
+from reconciler.commands.printing import print_bytes, write_file
 from reconciler.commands.values import given_month
-from reconciler.errors import ExitStatus, NotPrinted
+from reconciler.errors import ExitStatus
 from reconciler.ledger.report_reader import fleet, statement
 from reconciler.ledger.usage_reader import Question
-from reconciler.output.report import fleet_html, statement_html
+from reconciler.output.html import fleet_html, statement_html
 
 
 def report(parts: Parts, *, month: str, org: str | None = None, file: str | None = None) -> int:
@@ -30,17 +27,5 @@ def report(parts: Parts, *, month: str, org: str | None = None, file: str | None
     if file is None:
         print_bytes(pieces)
     else:
-        _write(Path(file), pieces)
+        write_file(file, pieces)
     return ExitStatus.DONE
-
-
-def _write(file: Path, pieces: Iterable[bytes]) -> None:
-    """All of it or nothing: whoever reads the file meanwhile sees the one before."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as opened:
-            opened.writelines(pieces)
-        partial.replace(file)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise NotPrinted(f"cannot write {file}: {error.strerror}") from None

@@ -52,6 +52,8 @@ class Posture(Struct, frozen=True, kw_only=True, rename="camel"):
     auto_invoice_enabled: bool
     auto_reminders_enabled: bool
     stripe_customer_id: str | None
+    display_name: str | None
+    """What people call it."""
     tenants: int
     """That live."""
     is_stored: bool

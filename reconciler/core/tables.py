@@ -129,6 +129,7 @@ PRICES: Final[Mapping[str, Mapping[str, Wanted]]] = {
         "auto_invoice_enabled": Wanted(Kind.FLAG),
         "auto_reminders_enabled": Wanted(Kind.FLAG),
         "stripe_customer_id": Wanted(Kind.TEXT, is_added=True, may_be_null=True),
+        "display_name": Wanted(Kind.TEXT, is_added=True, may_be_null=True),
         "created_at": _ADDED_TIME,
         "updated_at": _ADDED_TIME,
     },

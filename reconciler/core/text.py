@@ -17,6 +17,11 @@ def clean(text: str, longest: int = 40) -> str:
     return safe if len(safe) <= longest else f"{safe[: longest - 1]}…"
 
 
+def org_text(org: str, name: str | None) -> str:
+    """An organisation by its id and, where it was given one, its name."""
+    return clean(org) if name is None else f"{clean(org)} ({clean(name)})"
+
+
 def quoted(text: str, longest: int = 60) -> str:
     """A piece of input in a message: `clean`, between quotation marks."""
     return f'"{clean(text, longest)}"'

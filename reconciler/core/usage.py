@@ -115,6 +115,8 @@ class Usage(Struct, frozen=True, kw_only=True):
     """By month, organisation and rate; empty where no prices were asked for."""
     doubts: Sequence[Doubt] = ()
     """What is in doubt; first what makes that the period is not ready."""
+    names: Mapping[str, str] = {}
+    """What people call the organisations, by id; only of those that were given a name."""
 
     @property
     def is_ready(self) -> bool:

@@ -19,7 +19,7 @@ TABLE: Final = "org_billing_config"
 
 _COLUMNS: Final = (
     *("pay_by_invoice", "auto_invoice_enabled"),
-    *("auto_reminders_enabled", "stripe_customer_id"),
+    *("auto_reminders_enabled", "stripe_customer_id", "display_name"),
 )
 _SQL: Final = load("decisions")
 
@@ -74,6 +74,11 @@ def set_posture(
         return _change(transaction, named("org", org), wanted, by)
 
 
+def org_names(transaction: Transaction) -> Mapping[str, str]:
+    """What people call the organisations, by id; only of those that were given a name."""
+    return dict(transaction.rows(_SQL["names"]))
+
+
 def named(what: str, name: str) -> str:
     """A name that can be kept. Raises UsageError."""
     if not name.strip() or "\0" in name or len(name.encode()) > LONGEST_NAME:
@@ -126,13 +131,14 @@ def record(
 
 
 def _posture(row: Sequence[Any]) -> Posture:
-    org, invoice, auto_invoice, auto_reminders, stripe, tenants, is_stored = row
+    org, invoice, auto_invoice, auto_reminders, stripe, name, tenants, is_stored = row
     return Posture(
         zitadel_org_id=org,
         pay_by_invoice=invoice,
         auto_invoice_enabled=auto_invoice,
         auto_reminders_enabled=auto_reminders,
         stripe_customer_id=stripe,
+        display_name=name,
         tenants=tenants,
         is_stored=is_stored,
     )

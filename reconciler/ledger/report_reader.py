@@ -43,7 +43,7 @@ def statement(database: Database, question: Question) -> Statement:
         return Statement(
             standing=standing,
             org=question.org,
-            org_name=None,
+            org_name=found.names.get(question.org),
             tenants=_tenants(transaction, standing, question.org),
             corrections=since_close(transaction, database, question),
         )
@@ -72,7 +72,7 @@ def fleet(database: Database, question: Question) -> Fleet:
                     zip(lived, active, strict=False)
                 )
             ],
-            names={},
+            names=found.names,
         )
 
 

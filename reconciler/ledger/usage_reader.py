@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from reconciler.core.groups import By, Group, Grouped, Sort, grouped, ordered, total
 from reconciler.core.text import quoted, stamp
 from reconciler.core.times import CLOCK_TOLERANCE
 from reconciler.core.usage import (
@@ -24,6 +25,7 @@ from reconciler.core.usage import (
 from reconciler.errors import LedgerError, UsageError
 from reconciler.ledger import schema
 from reconciler.ledger.calendar import check_time_zone, date_at
+from reconciler.ledger.decisions import org_names
 from reconciler.ledger.postgres import Database, Transaction
 from reconciler.ledger.queries import load
 
@@ -58,6 +60,32 @@ def usage(database: Database, question: Question) -> Usage:
     question = _settled(database, question)
     with database.transaction(read_only=True) as transaction:
         return usage_in(transaction, database, question)
+
+
+def groups(
+    database: Database, question: Question, by: By, *, sort: Sort | None, top: int | None
+) -> tuple[Usage, Grouped]:
+    """The lines, and what they come to by organisation, tenant, skill, day or month.
+
+    Raises as `usage` does.
+    """
+    question = _settled(database, question)
+    with database.transaction(read_only=True) as transaction:
+        found = usage_in(transaction, database, question)
+        if by is not By.DAY:
+            return found, grouped(found.lines, by, names=found.names.get, sort=sort, top=top)
+        period = found.period
+        rows = transaction.rows(
+            _SQL["by_day"],
+            *(period.start, (period.end - period.start).days),
+            *(period.start, period.end, found.time_zone, found.as_of_pass, question.org),
+            *(question.tenant, question.tenant, question.tenant),
+        )
+    days = [
+        Group(key=day.isoformat(), tenants=tenants, tenant_days=tenants, skill_days=skills)
+        for day, tenants, skills in rows
+    ]
+    return found, ordered(days, total(found.lines), by, sort=sort, top=top)
 
 
 def corrections(database: Database, question: Question) -> Corrections:
@@ -127,6 +155,7 @@ def usage_in(transaction: Transaction, database: Database, question: Question) -
         lines=lines,
         totals=list(totals(lines)),
         doubts=[*(_doubt(row) for row in doubts), *doubts_of(bounded)],
+        names=org_names(transaction),
     )
 
 

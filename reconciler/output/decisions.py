@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from reconciler.core.prices import Decision, Posture, PriceChange, Prices, Validity, Value
-from reconciler.core.text import clean, columns, counted, stamp
+from reconciler.core.text import clean, columns, counted, org_text, stamp
 from reconciler.output.plan_json import to_json
 
 UNCHANGED: Final = "It is so already: nothing was changed"
@@ -131,12 +131,14 @@ def posture_text(posture: Posture, decision: Decision | None) -> Iterator[str]:
     """The lines, without their ends."""
     if decision is not None:
         yield "The first to read it: its row was created, with the defaults"
-    yield f"{clean(posture.zitadel_org_id)}: {counted(posture.tenants, 'live tenant')}"
+    who = org_text(posture.zitadel_org_id, posture.display_name)
+    yield f"{who}: {counted(posture.tenants, 'live tenant')}"
     row = {
         "pay_by_invoice": posture.pay_by_invoice,
         "auto_invoice_enabled": posture.auto_invoice_enabled,
         "auto_reminders_enabled": posture.auto_reminders_enabled,
         "stripe_customer_id": posture.stripe_customer_id,
+        "display_name": posture.display_name,
     }
     yield from columns([(column, _value(row, column)) for column in row], indent="  ")
 
@@ -151,6 +153,7 @@ def postures_text(postures: Sequence[Posture]) -> Iterator[str]:
         said += [clean(one.stripe_customer_id)] if one.stripe_customer_id is not None else []
         said += ["no row yet"] * (not one.is_stored)
         tenants = counted(one.tenants, "live tenant")
-        rows.append((clean(one.zitadel_org_id), tenants, ", ".join(said)))
+        name = clean(one.display_name) if one.display_name is not None else ""
+        rows.append((clean(one.zitadel_org_id), name, tenants, ", ".join(said)))
     yield from columns(rows)
     yield counted(len(postures), "organisation")

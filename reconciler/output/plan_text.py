@@ -37,7 +37,7 @@ def _changes(plan: Plan, *, colour: bool) -> Iterator[str]:
     for (_, row), (name, kind, *rest) in zip(rows, aligned([*_cells(rows)]), strict=True):
         coloured = _coloured(kind, _COLOURS[MEANING[row.kind].effect], colour)
         yield "  ".join(("", name, coloured, *rest)).rstrip()
-    yield from _decided(plan)
+    yield from decided(plan)
     if len(changed) > len(shown):
         more = counted(len(changed) - len(shown), "more tenant")
         yield f"  … and {more}; --output json has it all"
@@ -50,13 +50,18 @@ def _changes(plan: Plan, *, colour: bool) -> Iterator[str]:
     for held in plan.held:
         yield _coloured(f"  {clean(held.name)}  deletion held back: not in the snapshot", "35", colour)
     if plan.held:
-        yield (
-            "  That is more than usual. If these tenants are really gone, "
-            f"run once with --allow-deletions {len(plan.held)}"
-        )
+        yield f"  {told_of_held(plan)}"
 
 
-def _decided(plan: Plan) -> Iterator[str]:
+def told_of_held(plan: Plan) -> str:
+    """What to do about the deletions that are held back."""
+    return (
+        "That is more than usual. If these tenants are really gone, "
+        f"run once with --allow-deletions {len(plan.held)}"
+    )
+
+
+def decided(plan: Plan) -> Iterator[str]:
     """The changes that an operator allowed."""
     for change in plan.changes:
         lifecycle, previous = change.lifecycle, change.previous

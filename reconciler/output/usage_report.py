@@ -1,17 +1,15 @@
 """What the events add up to, for a person, for programs and for a spreadsheet."""
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import asdict, fields
 
-from reconciler.core.text import clean, columns, counted, escaped, stamp
+from reconciler.core.groups import Group, Grouped
+from reconciler.core.text import clean, columns, counted, org_text, stamp
 from reconciler.core.usage import (
     Correction,
     Corrections,
@@ -26,6 +24,7 @@ from reconciler.core.usage import (
 )
 from reconciler.output.doubts import doubts_text
 from reconciler.output.plan_json import to_json
+from reconciler.output.spreadsheet import Cell, Table, table
 
 FEES: Final = {Item.SET_UP_FEE: "set-up fee", Item.MONTHLY_FEE: "monthly fee"}
 """What the items that are no skill are called."""
@@ -62,6 +61,7 @@ class _Usage(_Asked, kw_only=True, rename=_NAMES):
     unpriced: Sequence[str]
     is_ready: bool
     doubts: Sequence[Doubt]
+    names: Mapping[str, str]
 
 
 class _Corrections(_Asked, kw_only=True, rename=_NAMES):
@@ -87,6 +87,7 @@ def usage_json(usage: Usage) -> bytes:
             unpriced=usage.unpriced,
             is_ready=usage.is_ready,
             doubts=usage.doubts,
+            names=usage.names,
         )
     )
 
@@ -107,29 +108,93 @@ def corrections_json(found: Corrections) -> bytes:
     )
 
 
-def table_csv(
-    rows: Sequence[Line] | Sequence[Correction], kind: type[Line | Correction]
-) -> Iterator[str]:
-    """A line of column names, and one a row; what does not apply is empty."""
-    names = [field.name for field in fields(kind)]
-    yield ",".join(names)
-    for row in rows:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow([_cell(asdict(row)[name]) for name in names])
-        yield line.getvalue()
+def usage_tables(usage: Usage) -> Sequence[Table]:
+    """The lines, what they come to, and what they were computed from."""
+    return [
+        table("Lines", Line, usage.lines),
+        table("Totals", Total, usage.totals),
+        about_table(usage),
+    ]
 
 
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case str():
-            # A line is a line, and a terminal shows it as text.
-            return escaped(value)
-        case _:
-            return str(value)
+def about_table(usage: Usage) -> Table:
+    """The period, the position, and what is in doubt."""
+    rows: list[Sequence[Cell]] = [
+        ("from", usage.period.start),
+        ("to before", usage.period.end),
+        ("time zone", usage.time_zone),
+        ("position", usage.as_of_pass),
+        ("last pass", usage.last_pass),
+        ("last look", usage.until),
+        ("ready to be billed", usage.is_ready),
+        *(("note", line.strip()) for line in doubts_text(usage.doubts)),
+    ]
+    return Table("About", ("what", "value"), rows)
+
+
+def totals_table(usage: Usage) -> Table:
+    """What the lines come to, each with the position and whether the period is ready."""
+    found = table("Totals", Total, usage.totals)
+    return Table(
+        found.name,
+        [*found.columns, "as_of_pass", "is_ready"],
+        [[*row, usage.as_of_pass, usage.is_ready] for row in found.rows],
+    )
+
+
+class _Groups(_Asked, kw_only=True, rename=_NAMES):
+    by: str
+    groups: Sequence[Group]
+    hidden: int
+    total: Group
+    is_ready: bool
+    doubts: Sequence[Doubt]
+
+
+def groups_json(usage: Usage, found: Grouped) -> bytes:
+    """One object, on one line."""
+    return to_json(
+        _Groups(
+            start=usage.period.start,
+            end=usage.period.end,
+            time_zone=usage.time_zone,
+            as_of=usage.as_of,
+            as_of_pass=usage.as_of_pass,
+            by=found.by,
+            groups=found.groups,
+            hidden=found.hidden,
+            total=found.total,
+            is_ready=usage.is_ready,
+            doubts=usage.doubts,
+        )
+    )
+
+
+def groups_table(found: Grouped) -> Table:
+    """A row for each group that is shown, and one for all."""
+    return table(f"By {found.by}", Group, [*found.groups, found.total])
+
+
+def groups_text(usage: Usage, found: Grouped) -> Iterator[str]:
+    """The lines, without their ends."""
+    yield (
+        f"Usage from {usage.period.start} to {usage.period.end}, days of {clean(usage.time_zone)}, "
+        f"by {found.by}; the last pass, {usage.last_pass}, looked at {stamp(usage.until)}"
+    )
+    heads = (found.by.value, "", "tenants", "tenant-days", "skill-days", "CHF")
+    rows = [_group_cells(one) for one in (*found.groups, found.total)]
+    yield from columns([heads, *rows], right=(2, 3, 4, 5), indent="  ")
+    if found.hidden:
+        yield f"  … and {found.hidden} more, which the total counts; a higher --top shows them"
+    yield ""
+    yield from doubts_text(usage.doubts)
+
+
+def _group_cells(one: Group) -> tuple[str, ...]:
+    who = one.name if one.name is not None else one.zitadel_org_id
+    amount = "" if one.amount_chf is None else str(one.amount_chf)
+    counts = (str(one.tenants), str(one.tenant_days), str(one.skill_days))
+    return clean(one.key), clean(who or ""), *counts, amount
 
 
 def usage_text(usage: Usage) -> Iterator[str]:
@@ -141,7 +206,7 @@ def usage_text(usage: Usage) -> Iterator[str]:
         yield f"At the prices of {usage.prices_of} instead of those of each day"
     for month, org, lines, totals in by_org(usage):
         yield ""
-        yield f"{month}  {clean(org)}"
+        yield f"{month}  {org_text(org, usage.names.get(org))}"
         yield from _table([_columns(line, usage.period) for line in lines])
         for total in totals:
             yield (

@@ -219,6 +219,7 @@ DEFAULTS = {
     "autoInvoiceEnabled": False,
     "autoRemindersEnabled": False,
     "stripeCustomerId": None,
+    "displayName": None,
     "tenants": 1,
     "isStored": True,
 }

@@ -32,7 +32,7 @@ FIXED_COLUMNS = {
     "tenant_suspension_events": "id tenant_name event_kind occurred_at lifecycle_id tenant_uid"
     " not_before time_source observed_at pass_id",
     "org_billing_config": "zitadel_org_id pay_by_invoice auto_invoice_enabled auto_reminders_enabled"
-    " stripe_customer_id",
+    " stripe_customer_id display_name",
     "org_payment_methods": "zitadel_org_id",
     "invoice_number_counters": "",
     "invoices": "zitadel_org_id",

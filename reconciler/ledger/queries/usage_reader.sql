@@ -10,6 +10,18 @@ FROM reconciler_lines(%s, %s, %s, %s, %s, %s, %s, %s) AS u
 WHERE %s::text IS NULL OR u.lifecycle_id IN (
     SELECT l.id FROM tenant_billing_lifecycle l WHERE l.tenant_name = %s OR l.tenant_uid = %s)
 
+-- by_day --
+-- For each day from one on, so many: the tenants that were billable on it, and their skills; of an org, and of one tenant by
+-- name or uid, or of all.
+SELECT %s::date + n, count(d.*) FILTER (WHERE d.item = 'monthly_fee'), count(d.*) FILTER (WHERE d.item = 'skill')
+FROM generate_series(0, %s::integer - 1) AS n
+LEFT JOIN (
+    SELECT d.* FROM reconciler_days(%s, %s, %s, %s, 'best', %s) d
+    WHERE %s::text IS NULL OR d.lifecycle_id IN (
+        SELECT l.id FROM tenant_billing_lifecycle l WHERE l.tenant_name = %s OR l.tenant_uid = %s)
+) d ON get_bit(d.days, n) = 1 AND d.item <> 'setup_fee'
+GROUP BY n ORDER BY n
+
 -- doubts --
 -- What is in doubt at a position, but for what the lines tell: of one tenant by name or uid, or of all.
 SELECT d.kind, d.is_ready, d.zitadel_org_id, d.tenant_name, d.lifecycle_id, d.since, d.until

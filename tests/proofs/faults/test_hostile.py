@@ -145,7 +145,7 @@ class Hostile:
             content = stream.buffer
             assert isinstance(content, io.BytesIO)
             said.append(content.getvalue().decode())
-        return Ran(status, *said)
+        return Ran(status, said[0], said[1])
 
     def run(self, content: bytes, *arguments: str, status: int, observed_at: str = OBSERVED) -> Ran:
         file = self.folder / "tenants.json"

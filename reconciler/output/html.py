@@ -11,11 +11,15 @@ from typing import Any, Final
 
 from reconciler import __version__
 from reconciler.core.history import Answer, WrittenRow
+from reconciler.core.plan import Plan
 from reconciler.core.report import Day, Fleet, Statement
 from reconciler.core.text import clean, counted, stamp
 from reconciler.core.usage import not_ready
 from reconciler.errors import UsageError
 from reconciler.output.history_report import evidence_text
+from reconciler.output.plan_json import summary
+from reconciler.output.plan_markdown import AT_ONCE
+from reconciler.output.plan_text import decided, told_of_held
 from reconciler.output.usage_report import FEES
 
 LONGEST: Final = 300
@@ -70,13 +74,26 @@ def fleet_html(fleet: Fleet) -> Iterator[str]:
     return _rendered("fleet.html", fleet=fleet, standing=standing, month=month, length=length)
 
 
+def plan_html(plan: Plan, *, dry_run: bool) -> Iterator[str]:
+    """A pass, in pieces. Raises UsageError if the template library is not installed."""
+    return _rendered(
+        "plan.html",
+        plan=plan,
+        summary=summary(plan, dry_run=dry_run),
+        held=told_of_held(plan),
+        decided=[line.strip() for line in decided(plan)],
+        changed=[change for change in plan.changes if change.rows],
+        at_once=AT_ONCE,
+    )
+
+
 def _rendered(template: str, **values: Any) -> Iterator[str]:
     try:
         import jinja2
         from markupsafe import Markup, escape
     except ImportError:
         raise UsageError(
-            "reports need the package jinja2: pip install 'pieced-reconciler[report]'"
+            "HTML needs the package jinja2: pip install 'pieced-reconciler[report]'"
         ) from None
     style = (resources.files("reconciler") / "output" / "templates" / "report.css").read_text()
     environment = jinja2.Environment(
