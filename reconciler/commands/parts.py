@@ -106,7 +106,7 @@ class Parts:
                 list_timeout=settings.list_timeout,
                 watch_silence=settings.watch_silence,
             ),
-            progress=lambda count: tell(f"listing tenants: {count}" if count else ""),
+            progress=lambda count, total: tell(_listing(count, total)),
         )
 
     def files(
@@ -136,6 +136,11 @@ class Parts:
             allow_deletions=allow_deletions,
             adopt_cluster=adopt_cluster,
         )
+
+
+def _listing(count: int, total: int | None) -> str:
+    of = "" if total is None else f" of {total:,}"
+    return f"listing tenants: {count:,}{of}" if count else ""
 
 
 def _with_hint(variable: str) -> str:

@@ -1,7 +1,7 @@
 """`reconciler verify`: checks the ledger, its known state, and both against the cluster."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -50,7 +50,17 @@ def verify(
             schema.check_current(transaction, database)
             compared = Comparison(transaction, snapshot, parts.limits())
             parts.progress("")
-            return _print(compared, missing, output, deep=deep, invoices=invoices)
+            findings = chain(
+                _of_schema(missing),
+                compared.findings(deep=deep, progress=parts.progress),
+                checks.invoices(transaction) if invoices else (),
+            )
+            verdict = Verdict(
+                checked=checks.checked(transaction),
+                planned=compared.planned,
+                digests=checks.digests(transaction) if deep else None,
+            )
+            return _tell(_cleared(findings, parts.progress), verdict, output)
 
     def last_position() -> Position:
         with database.transaction(read_only=True) as transaction:
@@ -67,20 +77,12 @@ def verify(
         raise SnapshotError(f"the ledger cannot be compared: {error}") from error
 
 
-def _print(
-    compared: Comparison, missing: Sequence[Gap], output: str, *, deep: bool, invoices: bool
-) -> int:
-    verdict = Verdict(
-        checked=checks.checked(compared.transaction),
-        planned=compared.planned,
-        digests=checks.digests(compared.transaction) if deep else None,
-    )
-    findings = chain(
-        _of_schema(missing),
-        compared.findings(deep=deep),
-        checks.invoices(compared.transaction) if invoices else (),
-    )
-    return _tell(findings, verdict, output)
+def _cleared(findings: Iterable[Finding], progress: Callable[[str], object]) -> Iterator[Finding]:
+    """The findings, each once the line that tells how far it is was cleared."""
+    for finding in findings:
+        progress("")
+        yield finding
+    progress("")
 
 
 def _of_schema(missing: Sequence[Gap]) -> Iterator[Finding]:

@@ -41,6 +41,7 @@ class _Status(Struct):
 class _ListMeta(Struct):
     resource_version: str = field(name="resourceVersion", default="")
     continue_token: str = field(name="continue", default="")
+    remaining: int | None = field(name="remainingItemCount", default=None)
 
 
 class PrintedPage(Struct, frozen=True, kw_only=True):
@@ -50,6 +51,7 @@ class PrintedPage(Struct, frozen=True, kw_only=True):
     api_version: str
     resource_version: str
     continue_token: str
+    remaining: int | None
     fingerprints: Sequence[bytes]
     """Of the items, in their order."""
     newest: bytes
@@ -103,6 +105,7 @@ class Printer:
             api_version=page.api_version,
             resource_version=page.metadata.resource_version,
             continue_token=page.metadata.continue_token,
+            remaining=page.metadata.remaining,
             fingerprints=[*map(self._of, page.items)],
             newest=max((bytes(item.metadata.creation) for item in page.items), default=b""),
         )

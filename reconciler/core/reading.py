@@ -54,6 +54,8 @@ class Page(Struct, frozen=True):
     """The fingerprints of the other items, which were known."""
     newest: bytes = b""
     """The latest creationTimestamp of the page, as JSON; empty where the items were not looked at."""
+    remaining: int | None = None
+    """How many items come after it; None: the server does not tell."""
 
     @property
     def size(self) -> int:
@@ -63,6 +65,7 @@ class Page(Struct, frozen=True):
 class _ListMeta(Struct):
     resource_version: str | None = msgspec.field(name="resourceVersion", default=None)
     continue_token: str | None = msgspec.field(name="continue", default=None)
+    remaining: int | None = msgspec.field(name="remainingItemCount", default=None)
 
 
 class _List(Struct):
@@ -143,6 +146,7 @@ def read_page(
             continue_token=printed.continue_token,
             unchanged=printed.fingerprints,
             newest=printed.newest,
+            remaining=printed.remaining,
         )
     try:
         page = deeply(_decode_list, body)
@@ -170,6 +174,7 @@ def read_page(
         fingerprints=fingerprints,
         unchanged=unchanged,
         newest=b"" if printed is None else printed.newest,
+        remaining=meta.remaining,
     )
 
 

@@ -4,7 +4,7 @@ Each statement in `rules/` returns: rule, tenant_name, tenant_uid, tables, ids, 
 together name the rows. `core.verify` says what the rules mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from typing import Final
 
@@ -60,13 +60,19 @@ def rebuilt(transaction: Transaction) -> Iterator[Rebuilt]:
         yield Rebuilt(lifecycle=told, known=known, seen_at=seen_at, is_adopted=is_adopted)
 
 
-def contradictions(transaction: Transaction) -> Iterator[Finding]:
-    """The broken rules, and the notes about rows of the portal."""
-    for name in ("passes", "lifecycles", "live", "states", "overrides"):
-        yield from _findings(transaction, _statement(name))
-    for subject in EVENTS:
-        yield from _findings(transaction, event_rules(subject))
-    yield from _findings(transaction, _statement("portal"))
+def contradictions(
+    transaction: Transaction, progress: Callable[[str], object] = lambda _: None
+) -> Iterator[Finding]:
+    """The broken rules, and the notes about rows of the portal. `progress` is told what is checked."""
+    names = ("passes", "lifecycles", "live", "states", "overrides")
+    statements = {
+        **{name: _statement(name) for name in names},
+        **{subject.table: event_rules(subject) for subject in EVENTS},
+        "rows of the portal": _statement("portal"),
+    }
+    for number, (name, statement) in enumerate(statements.items(), start=1):
+        progress(f"checking {name} ({number} of {len(statements)})")
+        yield from _findings(transaction, statement)
 
 
 def invoices(transaction: Transaction) -> Iterator[Finding]:

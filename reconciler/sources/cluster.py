@@ -40,11 +40,11 @@ class ClusterSource:
         self,
         settings: ClusterSettings,
         *,
-        progress: Callable[[int], object] = lambda _: None,
+        progress: Callable[[int, int | None], object] = lambda *_: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         ticks: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`progress` is told how many tenants were read so far, and 0 at the end.
+        """`progress` is told how many tenants were listed so far, and of how many; 0 at the end.
 
         `now` is our clock, which may be set at any time; `ticks` are seconds that only pass.
         """
@@ -101,7 +101,7 @@ class ConnectedCluster:
         uid: str,
         *,
         list_timeout: float,
-        progress: Callable[[int], object],
+        progress: Callable[[int, int | None], object],
         now: Callable[[], datetime],
         ticks: Callable[[], float],
     ) -> None:
@@ -176,7 +176,8 @@ class ConnectedCluster:
             is_twice = len(unchanged) < before + len(page.unchanged)
             if is_twice or is_ahead(page.newest, observed_at):
                 raise _ToBeRead
-            self._progress(len(tenants) + len(unreadable) + len(unchanged))
+            listed = len(tenants) + len(unreadable) + len(unchanged)
+            self._progress(listed, None if page.remaining is None else listed + page.remaining)
             if not page.continue_token:
                 break
             token, number = page.continue_token, number + 1
@@ -187,7 +188,7 @@ class ConnectedCluster:
                     f"page {number} is of resourceVersion {quoted(page.resource_version)}, the first "
                     f"page of {quoted(first_version)}: they are no one state; try again"
                 )
-        self._progress(0)
+        self._progress(0, None)
         del page
         _give_back()
         return Snapshot(

@@ -101,12 +101,13 @@ def test_a_large_page_arrives_in_gzip(server: ApiServer, kubeconfig: Path) -> No
     assert answered[0] < 128 * 1024
 
 
-def test_progress_tells_how_many_tenants_were_read(kubeconfig: Path) -> None:
-    told: list[int] = []
+def test_progress_tells_how_many_tenants_were_listed_and_of_how_many(kubeconfig: Path) -> None:
+    told: list[tuple[int, int | None]] = []
     source = source_of(kubeconfig)
-    source._progress = told.append
+    source._progress = lambda *listed: told.append(listed)
     source.snapshot()
-    assert told == [3, 6, 7, 0]
+    # The last page tells of nothing that remains.
+    assert told == [(3, 7), (6, 7), (7, None), (0, None)]
 
 
 # One state, or none

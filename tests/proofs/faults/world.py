@@ -142,7 +142,7 @@ class World:
         now: Callable[[], datetime] | None = None,
         kubeconfig: Path | None = None,
         version: str | None = None,
-        progress: Callable[[int], None] = lambda _: None,
+        progress: Callable[[int, int | None], object] = lambda *_: None,
         read_timeout: float = 20,
         list_timeout: float = 40,
     ) -> ClusterSource:
