@@ -254,6 +254,13 @@ _REPORT = Command(
         "reconciler report --month 2026-10 --org 320815470900000001 --output statement.html",
     ),
 )
+_METRICS = Command(
+    "print where the ledger stands, as Prometheus reads it",
+    "For passes by a CronJob, whose process is gone when Prometheus asks: write it to a file for "
+    "node_exporter, or push it. The loop serves its own on --health-port.",
+    (*COVERAGE, *DATABASE, *LOGS),
+    ("reconciler metrics > reconciler.prom",),
+)
 _CLOSE = Command(
     "record a month as it is billed: its position, prices, totals and digest",
     "Closing a month again records a revision, and what changed since the last one.",
@@ -484,6 +491,7 @@ COMMANDS: dict[str, Command | Group] = {
     "coverage": _COVERAGE,
     "usage": _USAGE,
     "report": _REPORT,
+    "metrics": _METRICS,
     "close": _CLOSE,
     "pricing": _PRICING,
     "org": _ORGS,

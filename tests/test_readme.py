@@ -39,7 +39,7 @@ OF_OTHER_PROGRAMS = {
     "--data-only",
     "--disable-triggers",
     "--schema-only",
-    *("--measure", "--profile", "--show-managed-fields"),
+    *("--from-file", "--measure", "--profile", "--show-managed-fields"),
     *(
         "--build-arg",
         "--from-literal",

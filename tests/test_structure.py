@@ -15,7 +15,7 @@ ONLY_IMPORTED_BY = {
     "jinja2": {"reconciler.output.html"},
     "kubernetes": {"reconciler.sources.connection"},
     "markupsafe": {"reconciler.output.html"},
-    "prometheus_client": {"reconciler.health"},
+    "prometheus_client": {"reconciler.commands.metrics", "reconciler.health"},
     "psycopg": {"reconciler.ledger.postgres"},
     "pydantic": {"reconciler.settings"},
     "pydantic_settings": {"reconciler.settings"},
