@@ -67,6 +67,12 @@ CLUSTER = _group(
         "use the times in managedFields; switch it off for snapshots from Kubernetes before 1.25",
     ),
     ("page_size", "N", "500", "tenants per page of the list"),
+    (
+        "compress",
+        None,
+        "true",
+        "ask the API server to compress its answers; beside it, the network is faster than that",
+    ),
     ("connect_timeout", "DURATION", "5s", "how long to wait for a connection to the API server"),
     ("read_timeout", "DURATION", "60s", "how long the API server may take to send more of its answer"),
     ("list_timeout", "DURATION", "10m", "how long the list of all tenants may take"),

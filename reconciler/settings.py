@@ -64,6 +64,7 @@ class Settings(BaseSettings):
     org_label: str = Field(min_length=1)
     managed_fields: bool
     page_size: int = Field(ge=1)
+    compress: bool
     connect_timeout: Seconds
     read_timeout: Seconds
     list_timeout: Seconds

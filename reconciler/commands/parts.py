@@ -101,6 +101,7 @@ class Parts:
                 kubeconfig=settings.kubeconfig,
                 context=settings.context,
                 page_size=settings.page_size,
+                compress=settings.compress,
                 connect_timeout=settings.connect_timeout,
                 read_timeout=settings.read_timeout,
                 list_timeout=settings.list_timeout,

@@ -56,6 +56,8 @@ class WrittenLifecycle(Struct, frozen=True, kw_only=True, rename="camel"):
     tenant_name: str
     tenant_uid: str | None
     zitadel_org_id: str
+    org_name: str | None = None
+    """What people call the organisation, where it was given a name."""
     cluster_uid: str | None
     created_at: datetime
     deleted_at: datetime | None
@@ -120,6 +122,7 @@ class Answer(Struct, frozen=True, kw_only=True, rename="camel"):
     tenant_name: str
     tenant_uid: str | None
     zitadel_org_id: str
+    org_name: str | None
     is_billable: bool
     because: str
     rows: Sequence[WrittenRow]
@@ -153,6 +156,7 @@ def answer(lifecycle: WrittenLifecycle, asked: Span, until: datetime) -> Answer:
         tenant_name=lifecycle.tenant_name,
         tenant_uid=lifecycle.tenant_uid,
         zitadel_org_id=lifecycle.zitadel_org_id,
+        org_name=lifecycle.org_name,
         is_billable=bool(counted),
         because=because,
         rows=[

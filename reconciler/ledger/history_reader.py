@@ -24,8 +24,9 @@ _SQL: Final = load("history_reader")
 _LIFECYCLES = """
 SELECT id, tenant_name, tenant_uid, zitadel_org_id, cluster_uid, created_at, deleted_at,
        created_not_before, created_time_source, created_observed_at, created_pass_id,
-       deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id
-FROM tenant_billing_lifecycle
+       deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id,
+       (SELECT c.display_name FROM org_billing_config c WHERE c.zitadel_org_id = l.zitadel_org_id)
+FROM tenant_billing_lifecycle l
 WHERE zitadel_org_id = %s OR tenant_name = %s OR tenant_uid = %s
    OR id IN (SELECT lifecycle_id FROM reconciler_rebindings WHERE old_uid = %s)
 ORDER BY tenant_name, created_at, id
@@ -79,6 +80,7 @@ def history(
     for row in found:
         id_, name, uid, pays, cluster_uid, created_at, deleted_at, *evidence = row
         rows = [_row(Kind.CREATED, None, created_at, evidence[:4], passes)]
+        org_name = evidence.pop()
         rows += [
             _row(Kind(kind), skill, occurred_at, event, passes)
             for kind, skill, occurred_at, *event in of[id_]
@@ -91,6 +93,7 @@ def history(
                 tenant_name=name,
                 tenant_uid=uid,
                 zitadel_org_id=pays,
+                org_name=org_name,
                 cluster_uid=cluster_uid,
                 created_at=created_at,
                 deleted_at=deleted_at,

@@ -13,7 +13,7 @@ from reconciler.core.history import (
     spans,
     within,
 )
-from reconciler.core.text import clean, columns, stamp
+from reconciler.core.text import clean, columns, org_text, stamp
 
 NARROWEST: Final = 20
 _ON, _OFF, _SUSPENDED = "█", "·", "▒"
@@ -37,7 +37,7 @@ def timeline(
         ending = f"deleted {stamp(lifecycle.deleted_at)}" if lifecycle.deleted_at else "alive"
         yield (
             f"{clean(lifecycle.tenant_name)}  uid {clean(lifecycle.tenant_uid or 'not known yet')}  "
-            f"org {clean(lifecycle.zitadel_org_id)}"
+            f"org {org_text(lifecycle.zitadel_org_id, lifecycle.org_name)}"
         )
         yield f"  created {stamp(lifecycle.created_at)}, {ending}"
         yield ""
@@ -85,7 +85,7 @@ def answered(answers: Sequence[Answer], at: str, asked: Span, known_until: datet
         yield ""
         yield (
             f"{clean(one.tenant_name)}  uid {clean(one.tenant_uid or 'not known yet')}  "
-            f"org {clean(one.zitadel_org_id)}"
+            f"org {org_text(one.zitadel_org_id, one.org_name)}"
         )
         yield f"  {_yes(one.is_billable)}: {one.because}"
         yield from _table(one.rows, "    ")

@@ -27,7 +27,7 @@ class Api:
     def __init__(self, settings: ClusterSettings) -> None:
         """Raises UsageError for the kubeconfig."""
         self._settings = settings
-        self._connection = Connection(settings.kubeconfig, settings.context)
+        self._connection = Connection(settings.kubeconfig, settings.context, compress=settings.compress)
         self._timeout = (settings.connect_timeout, settings.read_timeout)
         self.context, self.host = self._connection.context, self._connection.host
         self.is_insecure = self._connection.is_insecure

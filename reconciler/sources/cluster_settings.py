@@ -14,6 +14,8 @@ class ClusterSettings(Struct, frozen=True, kw_only=True):
     kubeconfig: str | None
     context: str | None
     page_size: int
+    compress: bool = True
+    """Whether the API server is asked to compress its answers."""
     connect_timeout: float
     read_timeout: float
     list_timeout: float

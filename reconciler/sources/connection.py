@@ -27,8 +27,11 @@ CHUNK: Final = 1 << 20
 class Connection:
     """An API server, and the account that asks it."""
 
-    def __init__(self, kubeconfig: str | None, context: str | None) -> None:
-        """Raises UsageError where there is no usable configuration, and SnapshotError for a plugin."""
+    def __init__(self, kubeconfig: str | None, context: str | None, *, compress: bool = True) -> None:
+        """`compress`: the server is asked to compress its answers.
+
+        Raises UsageError where there is no usable configuration, and SnapshotError for a plugin.
+        """
         import kubernetes.client
         import urllib3
 
@@ -76,7 +79,7 @@ class Connection:
             # We say it ourselves, once.
             urllib3.disable_warnings(exceptions.InsecureRequestWarning)
         api.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls
-        api.set_default_header("Accept-Encoding", "gzip")
+        api.set_default_header("Accept-Encoding", "gzip" if compress else "identity")
         for name, value in headers.items():
             api.set_default_header(name, value)
         # Not its CoreV1Api: that makes a model of every kind there is, which takes longer than a pass.

@@ -101,6 +101,16 @@ def test_a_large_page_arrives_in_gzip(server: ApiServer, kubeconfig: Path) -> No
     assert answered[0] < 128 * 1024
 
 
+def test_an_answer_that_nobody_asked_to_compress_is_read_as_it_is(
+    server: ApiServer, kubeconfig: Path
+) -> None:
+    for number in range(300):
+        server.tenants.create(f"tenant-{number:03}", ["mail"])
+    source = source_of(kubeconfig, page_size=500, compress=False)
+    assert source.snapshot().size == 307
+    assert {request.headers["accept-encoding"] for request in server.requests} == {"identity"}
+
+
 def test_progress_tells_how_many_tenants_were_listed_and_of_how_many(kubeconfig: Path) -> None:
     told: list[tuple[int, int | None]] = []
     source = source_of(kubeconfig)
