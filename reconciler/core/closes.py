@@ -1,6 +1,6 @@
 """A closed month as a value: where the ledger stood, and what the month came to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -43,3 +43,5 @@ class Close(Struct, frozen=True, kw_only=True):
     """By organisation, month and rate."""
     corrections: Sequence[Correction] = ()
     """What has changed since the revision before; they explain the difference."""
+    names: Mapping[str, str] = {}
+    """What people call the organisations, by id."""

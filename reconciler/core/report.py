@@ -161,6 +161,8 @@ class FleetDay(Struct, frozen=True, kw_only=True):
     """At its end, or when the last pass looked."""
     active: int
     """Billable at some instant of it."""
+    suspended: int
+    """At its end, or when the last pass looked."""
     created: int
     deleted: int
 

@@ -10,6 +10,7 @@ from reconciler.core.closes import Close, CloseTotal
 from reconciler.core.usage import Correction, Corrections, Period, Usage, differences, not_ready
 from reconciler.errors import Refused, UsageError
 from reconciler.ledger import schema
+from reconciler.ledger.decisions import org_names
 from reconciler.ledger.postgres import Database, Transaction
 from reconciler.ledger.queries import load
 from reconciler.ledger.usage_reader import Question, corrections_in, usage_in
@@ -45,6 +46,7 @@ def close(
         return replace(
             made,
             corrections=changed,
+            names=org_names(transaction),
             totals=[
                 CloseTotal(
                     zitadel_org_id=org_id,

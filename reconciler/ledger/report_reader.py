@@ -55,7 +55,8 @@ def fleet(database: Database, question: Question) -> Fleet:
         found = usage_in(transaction, database, replace(question, prices=True))
         midnights = _midnights(transaction, found)
         period, position = found.period, found.as_of_pass
-        lived = transaction.rows(_SQL["fleet"], position, position, midnights, midnights)
+        within = midnights[0], midnights[-1], position
+        lived = transaction.rows(_SQL["fleet"], position, position, *within, midnights, midnights)
         of_period = (period.start, period.end, found.time_zone, position)
         active = transaction.rows(_SQL["active"], len(midnights) - 1, *of_period)
         return Fleet(
@@ -65,10 +66,11 @@ def fleet(database: Database, question: Question) -> Fleet:
                     day=period.start + timedelta(days=number),
                     alive=alive,
                     active=billable,
+                    suspended=suspended,
                     created=created,
                     deleted=deleted,
                 )
-                for number, ((alive, created, deleted), (billable,)) in enumerate(
+                for number, ((alive, suspended, created, deleted), (billable,)) in enumerate(
                     zip(lived, active, strict=False)
                 )
             ],

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from msgspec import Struct
 
 from reconciler.core.closes import Close, CloseTotal
-from reconciler.core.text import clean, columns, stamp
+from reconciler.core.text import clean, columns, org_text, stamp
 from reconciler.core.usage import Correction
 from reconciler.output.plan_json import to_json
 from reconciler.output.usage_report import corrections_table
@@ -53,7 +53,8 @@ def close_json(close: Close) -> bytes:
 
 def close_text(close: Close) -> Iterator[str]:
     """The lines, without their ends."""
-    of = "" if close.zitadel_org_id is None else f" of {clean(close.zitadel_org_id)}"
+    whose = close.zitadel_org_id
+    of = "" if whose is None else f" of {org_text(whose, close.names.get(whose))}"
     yield (
         f"{close.period.start} to {close.period.end}{of}, days of {clean(close.time_zone)}: "
         f"closed as revision {close.revision} at position {close.as_of_pass}, "
@@ -61,10 +62,10 @@ def close_text(close: Close) -> Iterator[str]:
     )
     rows = []
     for total in close.totals:
-        before = total.net_before_chf
+        before, org = total.net_before_chf, total.zitadel_org_id
         rows.append(
             (
-                f"{total.month}  {clean(total.zitadel_org_id)}",
+                f"{total.month}  {org_text(org, close.names.get(org))}",
                 f"net {total.net_chf}",
                 f"VAT of {total.vat_rate_chli} % {total.vat_chf}",
                 f"gross {total.gross_chf} CHF",

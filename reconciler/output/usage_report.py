@@ -110,11 +110,23 @@ def corrections_json(found: Corrections) -> bytes:
 
 def usage_tables(usage: Usage) -> Sequence[Table]:
     """The lines, what they come to, and what they were computed from."""
+    lines = table("Lines", Line, usage.lines)
+    doubted = [[*row, _doubted(line, usage)] for row, line in zip(lines.rows, usage.lines, strict=True)]
     return [
-        table("Lines", Line, usage.lines),
+        Table(lines.name, [*lines.columns, "doubts"], doubted),
         table("Totals", Total, usage.totals),
         about_table(usage),
     ]
+
+
+def _doubted(line: Line, usage: Usage) -> str:
+    """The kinds of doubt about a line: those of the whole period, of its tenant, and of its skill."""
+    kinds = {
+        doubt.kind
+        for doubt in usage.doubts
+        if doubt.lifecycle_id in (None, line.lifecycle_id) and doubt.skill_id in (None, line.skill_id)
+    }
+    return " ".join(sorted(kinds))
 
 
 def about_table(usage: Usage) -> Table:

@@ -88,6 +88,7 @@ def test_csv_for_excel_in_a_swiss_locale_and_text_that_stays_text(asked: Command
     names = {row["tenant_name"] for row in rows}
     assert {"'=HYPERLINK('x')", "'+1", "'-1", "'@cmd", "tab\\tand", "tab\\\\tand"} <= names
     assert any(re.fullmatch(r"\d+,\d\d", row["amount_chf"]) for row in rows)
+    assert {row["doubts"] for row in rows} >= {"days gap", "days gap unpriced"}
     told = list(csv.DictReader(io.StringIO(totals.read_text("utf-8-sig")), delimiter=";"))
     gross = asked(*USAGE, "--output", "json").report["totals"]
     assert [one["gross_chf"].replace(",", ".") for one in told] == [one["grossChf"] for one in gross]

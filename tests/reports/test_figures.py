@@ -89,6 +89,10 @@ def test_the_fleet_adds_up_to_usage(ledger: Connection, ledger_url: str, seed: i
         assert sum(one.days for one in made.skills) == sum(
             line.days for line in expected.lines if line.skill_id is not None
         )
+        for one in made.days:
+            assert 0 <= one.suspended <= one.alive
+            assert one.alive - one.suspended <= one.active
+        assert any(one.suspended for one in made.days)
         for one, after in zip(made.days, made.days[1:], strict=False):
             assert after.alive == one.alive + after.created - after.deleted
 
