@@ -89,6 +89,8 @@ class Printer:
                 ("api_version", str, field(name="apiVersion", default="")),
             ],
         )
+        self.item_type = item
+        """What is decoded of one resource: the fields that the fingerprint covers."""
         self._decode_item: Callable[[Raw | bytes], Any] = msgspec.json.Decoder(item).decode
         self._decode_page: Callable[[bytes], Any] = msgspec.json.Decoder(page).decode
         self._meaning = repr((READER, group, kind, org_label)).encode()
