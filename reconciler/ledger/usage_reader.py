@@ -44,7 +44,7 @@ class Question(Struct, frozen=True, kw_only=True):
     """The same by position: the number of the last pass or price change that counts."""
     org: str | None = None
     tenant: str | None = None
-    """By name or uid."""
+    """By name, or by a uid that it has or had."""
     bounds: bool = False
     """Also the least and the most days that the intervals of the rows allow."""
     longest_gap: timedelta = timedelta(minutes=15)
@@ -74,12 +74,12 @@ def groups(
         found = usage_in(transaction, database, question)
         if by is not By.DAY:
             return found, grouped(found.lines, by, names=found.names.get, sort=sort, top=top)
-        period = found.period
+        period, ids = found.period, _lifecycles(transaction, question.tenant)
         rows = transaction.rows(
             _SQL["by_day"],
             *(period.start, (period.end - period.start).days),
             *(period.start, period.end, found.time_zone, found.as_of_pass, question.org),
-            *(question.tenant, question.tenant, question.tenant),
+            *(ids, ids),
         )
     days = [
         Group(key=day.isoformat(), tenants=tenants, tenant_days=tenants, skill_days=skills)
@@ -127,6 +127,7 @@ def usage_in(transaction: Transaction, database: Database, question: Question) -
     """`usage` in a transaction. An `as_of` has to lie far enough back that nothing is being written."""
     _check(transaction, database, question)
     period, as_of, prices_of = question.period, question.as_of, question.prices_of
+    ids = _lifecycles(transaction, question.tenant)
     if isinstance(prices_of, datetime):
         prices_of = date_at(transaction, prices_of, question.time_zone)
     position = _position(transaction, database, question)
@@ -135,14 +136,14 @@ def usage_in(transaction: Transaction, database: Database, question: Question) -
         _SQL["lines"],
         *(period.start, period.end, question.time_zone, position, question.org),
         *(True, prices_of, question.prices),
-        *(question.tenant, question.tenant, question.tenant),
+        *(ids, ids),
     )
     bounded = sorted((_line(row, prices=question.prices) for row in rows), key=in_order)
     lines = bounded if question.bounds else [_unbounded(line) for line in bounded if line.days]
     doubts = transaction.rows(
         _SQL["doubts"],
         *(period.start, period.end, question.time_zone, position, question.org, question.longest_gap),
-        *(question.tenant, question.tenant, question.tenant),
+        *(ids, question.tenant, ids),
     )
     return Usage(
         period=period,
@@ -183,8 +184,16 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
     check_time_zone(transaction, question.time_zone)
     if question.org is not None and not transaction.rows(_SQL["org"], question.org):
         raise UsageError(f"the ledger has no org {quoted(question.org)}")
-    if question.tenant is not None and not transaction.rows(_SQL["tenant"], question.tenant):
-        raise UsageError(f"the ledger has no tenant {quoted(question.tenant)}")
+
+
+def _lifecycles(transaction: Transaction, tenant: str | None) -> Sequence[int] | None:
+    """The lifecycles of a tenant; None: of all. Raises UsageError where the ledger has none."""
+    if tenant is None:
+        return None
+    ids = [id_ for (id_,) in transaction.rows(_SQL["tenant"], tenant, tenant, tenant)]
+    if not ids:
+        raise UsageError(f"the ledger has no tenant {quoted(tenant)}")
+    return ids
 
 
 def _doubt(row: Sequence[Any]) -> Doubt:
