@@ -4,9 +4,11 @@ The one file that knows the `kubernetes` library, and urllib3 below it.
 """
 
 import http.client
+import importlib.util
 import os
 import re
 import ssl
+import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,14 +34,18 @@ class Connection:
 
         Raises UsageError where there is no usable configuration, and SnapshotError for a plugin.
         """
-        import kubernetes.client
         import urllib3
 
-        self._api_error = kubernetes.client.ApiException
+        with _bare("kubernetes"):
+            from kubernetes.client.api_client import ApiClient
+            from kubernetes.client.configuration import Configuration
+            from kubernetes.client.exceptions import ApiException
+
+        self._api_error = ApiException
         exceptions = urllib3.exceptions
         self._read_timeout = exceptions.ReadTimeoutError
         self._network_errors = (exceptions.HTTPError, http.client.HTTPException, OSError, zlib.error)
-        configuration = type.__call__(kubernetes.client.Configuration)
+        configuration = type.__call__(Configuration)
         in_cluster = "KUBERNETES_SERVICE_HOST" in os.environ and not (kubeconfig or context)
         self._insecure = False
         try:
@@ -66,7 +72,7 @@ class Connection:
             self.host = _without_password(configuration.host)
             if not re.match(r"\w[\w+.-]*://", self.host):
                 raise Malformed(f"the server {self.host} is not a URL")
-            api = kubernetes.client.ApiClient(configuration)
+            api = ApiClient(configuration)
         except (Malformed, OSError, ValueError) as error:
             where = "in-cluster" if in_cluster else place(kubeconfig)
             wanted = f", context {context}" if context else ""
@@ -136,13 +142,34 @@ _CHECK_TLS: Final = "check the kubeconfig's certificate-authority, and the name 
 
 def _load_in_cluster(configuration: Any) -> None:
     """The account of the pod. Raises Malformed."""
-    # Only here: it imports what takes longer than a small pass.
-    import kubernetes.config
+    with _bare("kubernetes", "kubernetes.config"):
+        from kubernetes.config.config_exception import ConfigException
+        from kubernetes.config.incluster_config import load_incluster_config
 
     try:
-        kubernetes.config.load_incluster_config(client_configuration=configuration)
-    except kubernetes.config.ConfigException as error:
+        load_incluster_config(client_configuration=configuration)
+    except ConfigException as error:
         raise Malformed(str(error)) from None
+
+
+@contextmanager
+def _bare(*packages: str) -> Iterator[None]:
+    """Modules of these packages are imported without the rest of them.
+
+    `kubernetes` imports all of itself, which takes longer than a small pass. So it stands in bare
+    meanwhile; whoever imports it afterwards gets it whole.
+    """
+    bare = [package for package in packages if package not in sys.modules]
+    try:
+        for package in bare:
+            spec = importlib.util.find_spec(package)
+            if spec is None:
+                raise ModuleNotFoundError(f"{package} is not installed", name=package)
+            sys.modules[package] = importlib.util.module_from_spec(spec)
+        yield
+    finally:
+        for package in bare:
+            sys.modules.pop(package, None)
 
 
 def _configure(configuration: Any, chosen: Account) -> bool:

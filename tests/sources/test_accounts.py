@@ -4,6 +4,7 @@ import json
 import shutil
 import ssl
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -207,3 +208,22 @@ def test_an_account_that_is_not_mounted_is_told(account: Path) -> None:
 @pytest.mark.usefixtures("account")
 def test_inside_a_cluster_a_kubeconfig_that_is_given_wins(kubeconfig: Path) -> None:
     assert names(source_of(kubeconfig).snapshot()) == [*SEVEN]
+
+
+def test_the_library_is_imported_in_part_and_stays_whole_for_others(tmp_path: Path) -> None:
+    """`kubernetes` imports all of itself; a pass needs little of it."""
+    with ApiServer(token=TOKEN) as server:
+        kubeconfig = server.kubeconfig(tmp_path / "kubeconfig")
+    script = f"""
+import sys
+from reconciler.sources.connection import Connection
+Connection({str(kubeconfig)!r}, None)
+print([name for name in ("kubernetes", "requests") if name in sys.modules])
+import kubernetes
+from kubernetes.client.api_client import ApiClient
+print(kubernetes.client.ApiClient is ApiClient, kubernetes.watch.Watch.__name__)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert told == ["[]", "True Watch"]
