@@ -39,7 +39,8 @@ OF_OTHER_PROGRAMS = {
     "--data-only",
     "--disable-triggers",
     "--schema-only",
-    *("--from-file", "--measure", "--profile", "--show-managed-fields"),
+    *("--create-namespace", "--from-file", "--measure", "--namespace", "--ours", "--parts", "--profile"),
+    *("--rounds", "--show-managed-fields"),
     *(
         "--build-arg",
         "--from-literal",
