@@ -17,7 +17,7 @@ from msgspec import Raw, Struct
 
 from reconciler.core.evidence import NOTHING, read_evidence
 from reconciler.core.fingerprint import Printer, printer
-from reconciler.core.nesting import deeply
+from reconciler.core.nesting import deeply, elements, members
 from reconciler.core.rfc3339 import instant
 from reconciler.core.tenant import Tenant, Unreadable
 from reconciler.core.text import quoted, stamp
@@ -108,6 +108,7 @@ class _Resource(Struct):
 
 _decode_list = msgspec.json.Decoder(_List).decode
 _decode_resource = msgspec.json.Decoder(_Resource).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -218,7 +219,7 @@ def read_tenant(
         try:
             resource = msgspec.convert(deeply(_lenient, item), _Resource)
         except _UNREADABLE:
-            return Unreadable(uid=None, name=None, reason=f"cannot be decoded: {error}")
+            return Unreadable(**_who_apart(bytes(item)), reason=f"cannot be decoded: {error}")
     _check_kind(resource, dialect)
     try:
         return _tenant(resource, observed_at, dialect, fingerprint)
@@ -354,8 +355,21 @@ def _decode_lenient_list(body: bytes, problem: str) -> _List:
         raise NotTheList("empty")
     try:
         return deeply(_lenient_list, body)
+    except RecursionError:
+        return _list_apart(body, problem)
     except _UNREADABLE:
         raise NotTheList(problem) from None
+
+
+def _list_apart(body: bytes, problem: str) -> _List:
+    """Decodes a list in which an item is too deep: without the items, which are read one by one."""
+    try:
+        start, end = members(body)["items"]
+        page = _decode_list(body[:start] + b"[]" + body[end:])
+    except (KeyError, *UNDECODABLE):
+        raise NotTheList(problem) from None
+    page.items = [*map(Raw, elements(body[start:end]))]
+    return page
 
 
 def _lenient_list(body: bytes) -> _List:
@@ -399,6 +413,15 @@ def _who(metadata: object) -> dict[str, str | None]:
         with suppress(_Malformed):
             who["name"] = _name(metadata)
     return who
+
+
+def _who_apart(item: bytes) -> dict[str, str | None]:
+    """The same of a resource that cannot be decoded as a whole."""
+    metadata = None
+    with suppress(KeyError, *UNDECODABLE):
+        start, end = members(item)["metadata"]
+        metadata = _decode_metadata(item[start:end])
+    return _who(metadata)
 
 
 def _found(value: object) -> str:

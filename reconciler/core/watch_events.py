@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Raw, Struct
 
-from reconciler.core.nesting import deeply
+from reconciler.core.nesting import deeply, members
 from reconciler.core.reading import UNDECODABLE, Dialect, NotTheList, read_tenant
 from reconciler.core.tenant import Snapshot, Tenant, Unreadable
 from reconciler.core.text import quoted
@@ -38,8 +38,26 @@ class _Failure(Struct):
 
 
 _decode_versioned = msgspec.json.Decoder(_Versioned).decode
+_decode_version = msgspec.json.Decoder(_VersionOf).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 _decode_failure = msgspec.json.Decoder(_Failure).decode
+
+
+def _decoded(line: bytes) -> tuple[_Event, str]:
+    """The event, and the resourceVersion of its object. Raises as the decoders do."""
+    try:
+        event = deeply(_decode_event, line)
+        return event, deeply(_decode_versioned, event.object).metadata.resource_version
+    except RecursionError:
+        # Of an object that is too deep, its metadata can be read all the same.
+        found = members(line)
+        if "object" not in found:
+            raise
+        start, end = found["object"]
+        event = _decode_event(line[:start] + b"null" + line[end:])
+        event.object = Raw(line[start:end])
+        start, end = members(line[start:end])["metadata"]
+        return event, _decode_version(bytes(event.object)[start:end]).resource_version
 
 
 def read_event(line: bytes, observed_at: datetime, dialect: Dialect) -> Snapshot:
@@ -49,10 +67,9 @@ def read_event(line: bytes, observed_at: datetime, dialect: Dialect) -> Snapshot
     for an ERROR, and NotTheList for anything that is no event.
     """
     try:
-        event = deeply(_decode_event, line)
-        version = deeply(_decode_versioned, event.object).metadata.resource_version
+        event, version = _decoded(line)
         failure = deeply(_decode_failure, event.object) if event.type == "ERROR" else None
-    except UNDECODABLE as error:
+    except (KeyError, *UNDECODABLE) as error:
         raise NotTheList(f"no event of a watch: {error}") from None
     if failure is not None:
         raise WatchFailed(failure.message or "an error without a message", failure.code)

@@ -1,0 +1,32 @@
+"""Finding the parts of JSON without decoding it, however deep it is."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.core.nesting import elements, members
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(st.characters(categories=["L", "P", "N"])), VALUES, max_size=6))
+def test_members_are_where_a_decoder_finds_them(value: dict[str, object]) -> None:
+    text = json.dumps(value, ensure_ascii=False).encode()
+    nested = {key: one for key, one in value.items() if isinstance(one, list | dict)}
+    plain = {key for key in nested if '"' not in key and "\\" not in key}
+    found = members(text)
+    assert {key: json.loads(text[start:end]) for key, (start, end) in found.items() if key in plain} == {
+        key: nested[key] for key in plain
+    }
+
+
+@given(st.lists(VALUES, max_size=6))
+def test_elements_are_those_that_a_decoder_finds(value: list[object]) -> None:
+    text = json.dumps(value, indent=1).encode()
+    nested = [one for one in value if isinstance(one, list | dict)]
+    assert [json.loads(one) for one in elements(text)] == nested
