@@ -14,15 +14,12 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.text(st.characters(categories=["L", "P", "N"])), VALUES, max_size=6))
+@given(st.dictionaries(st.text("abcä_-. {[:,", max_size=8), VALUES, max_size=6))
 def test_members_are_where_a_decoder_finds_them(value: dict[str, object]) -> None:
     text = json.dumps(value, ensure_ascii=False).encode()
     nested = {key: one for key, one in value.items() if isinstance(one, list | dict)}
-    plain = {key for key in nested if '"' not in key and "\\" not in key}
-    found = members(text)
-    assert {key: json.loads(text[start:end]) for key, (start, end) in found.items() if key in plain} == {
-        key: nested[key] for key in plain
-    }
+    found = {key: json.loads(text[start:end]) for key, (start, end) in members(text).items()}
+    assert found == nested
 
 
 @given(st.lists(VALUES, max_size=6))
