@@ -190,9 +190,8 @@ def test_as_of_a_time_later_passes_change_no_byte_and_are_told_as_corrections(
 
     assert {form: usage(f"{asked} --output {form}").out for form in before} == before
     # Under the uid that it had as under the one that it has.
-    of_bea = [
-        usage(f"--month 2025-12 --tenant {who} --output csv").out for who in ("bea", "uid-of-bea", "new")
-    ]
+    names = ("bea", bea["metadata"]["uid"], "new")
+    of_bea = [usage(f"--month 2025-12 --tenant {name} --output csv").out for name in names]
     assert len(set(of_bea)) == 1
     assert of_bea[0].count("\n") > 1
     told = json.loads(usage(f"{asked} --corrections --output json").out)["corrections"]
