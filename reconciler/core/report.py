@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 
 from msgspec import Struct
@@ -32,6 +33,7 @@ class Bits(Struct, frozen=True):
     most: str
 
 
+@lru_cache(maxsize=4096)  # most tenants have the same days
 def strip(bits: Bits, *, alive: str, active: str, unseen: str) -> str:
     """A letter of `Day` for each day of a period.
 
