@@ -12,7 +12,7 @@ import pytest
 from reconciler.core.report import Bits, covered, strip, touched
 from reconciler.core.usage import Item, Period
 from reconciler.ledger.report_reader import fleet, statement
-from reconciler.ledger.usage_reader import Question, usage
+from reconciler.ledger.usage_reader import Question, usage, usage_in
 from tests.conftest import Command, open_database
 from tests.proofs.usage.histories import ZURICH, History, put_in
 from tests.reports.ledgers import MONTH, fill
@@ -95,6 +95,23 @@ def test_the_fleet_adds_up_to_usage(ledger: Connection, ledger_url: str, seed: i
         assert any(one.suspended for one in made.days)
         for one, after in zip(made.days, made.days[1:], strict=False):
             assert after.alive == one.alive + after.created - after.deleted
+
+
+def test_a_ledger_that_postgres_has_not_counted_yet_is_not_joined_row_by_row(
+    ledger_url: str, ledger: Connection
+) -> None:
+    fill(ledger_url, tenants=30)
+    question = Question(period=Period.month(2025, 10), org="org-0", prices=True)
+
+    def joins_row_by_row() -> str:
+        with closing(open_database(ledger_url)) as database, database.transaction() as transaction:
+            usage_in(transaction, database, question)
+            told: str = transaction.value("SHOW enable_nestloop")
+            return told
+
+    assert joins_row_by_row() == "off"
+    ledger.execute("ANALYZE tenant_skill_events")
+    assert joins_row_by_row() == "on"
 
 
 def test_the_command_writes_the_file_whole_and_says_what_it_needs(

@@ -31,6 +31,10 @@ ORDER BY d.is_ready, d.kind, d.since, d.tenant_name
 -- The last pass at a position, and the instant that it looked at.
 SELECT id, observed_at FROM reconciler_passes WHERE id <= %s ORDER BY id DESC LIMIT 1
 
+-- is_uncounted --
+-- Whether Postgres has not counted the events yet, as for a while after a backfill: it takes the table for empty.
+SELECT reltuples < 0 FROM pg_class WHERE oid = 'tenant_skill_events'::regclass
+
 -- position --
 -- The last pass or price change that was written by a time; null: of all.
 SELECT reconciler_position_at(%s)
