@@ -269,6 +269,11 @@ LEFT JOIN on_now ON on_now.lifecycle_id = live.id
 $$;
 COMMENT ON FUNCTION reconciler_derived_state(bigint[]) IS 'The rows of reconciler_state as computed from the events alone, for these lifecycles, or for all live ones if none are given.';
 
+-- One writer at a time ----------------------------------------------------------------------------
+
+CREATE TABLE IF NOT EXISTS reconciler_writer ();
+COMMENT ON TABLE reconciler_writer IS 'Has no rows. Whoever writes a pass or a price locks it until the end of the transaction, so that these are committed one at a time. Nobody else may lock it.';
+
 -- What operators decided -----------------------------------------------------------------------------
 
 CREATE TABLE IF NOT EXISTS reconciler_rebindings (

@@ -64,12 +64,6 @@ CREATE INDEX IF NOT EXISTS reconciler_price_history_planned ON reconciler_price_
 CREATE OR REPLACE TRIGGER reconciler_price_history_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON reconciler_price_history EXECUTE FUNCTION reconciler_append_only();
 
-CREATE OR REPLACE FUNCTION reconciler_lock_key() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT hashtextextended('reconciler ledger of ' || n.nspname, 0)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = 'reconciler_passes'::regclass
-$$;
-COMMENT ON FUNCTION reconciler_lock_key() IS 'The advisory lock under which passes and prices are committed, one at a time.';
-
 CREATE OR REPLACE FUNCTION reconciler_unset_price(column_name text) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE column_name WHEN 'daily_price_chf' THEN NULL WHEN 'vat_rate_chli' THEN 8.10
@@ -127,7 +121,7 @@ DECLARE
     before reconciler_price_history;
     written bigint;
 BEGIN
-    PERFORM pg_advisory_xact_lock(reconciler_lock_key());
+    LOCK TABLE reconciler_writer IN SHARE ROW EXCLUSIVE MODE;
     today := (clock_timestamp() AT TIME ZONE 'Europe/Zurich')::date;
     SELECT h.* INTO before FROM reconciler_price_history h
     WHERE h.column_name = reconciler_record_price.column_name

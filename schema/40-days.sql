@@ -45,12 +45,10 @@ DROP FUNCTION IF EXISTS
 
 CREATE OR REPLACE FUNCTION reconciler_await_writer() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    key CONSTANT bigint := reconciler_lock_key();
     writers CONSTANT text[] := ARRAY(
         SELECT l.virtualtransaction FROM pg_locks l
-        WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.mode = 'ExclusiveLock'
+        WHERE l.relation = 'reconciler_writer'::regclass AND l.granted AND l.mode = 'ShareRowExclusiveLock'
           AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-          AND l.classid::bigint = (key >> 32) & 4294967295 AND l.objid::bigint = key & 4294967295
           AND l.pid <> pg_backend_pid());
 BEGIN
     -- Only seen, and never held: nobody who reads keeps a writer waiting.

@@ -42,8 +42,24 @@ _SESSION: Final = (
     "SET LOCAL tcp_keepalives_interval = 5; SET LOCAL tcp_keepalives_count = 3; "
 )
 
-# One writer at a time: one lock per schema, released at the end of the transaction.
-LOCK_KEY: Final = "hashtextextended('reconciler ledger of ' || current_schema(), 0)"
+WRITE_LOCK: Final = "LOCK TABLE reconciler_writer IN SHARE ROW EXCLUSIVE MODE"
+"""One writer at a time, until the end of the transaction. Whoever may only read cannot take it."""
+
+FIRST_LOCK: Final = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('reconciler ledger of ' || current_schema(), 0))"
+)
+"""Instead of it where that table is not there yet."""
+
+# Whether the table is there, and whether it is locked by us now. None of these waits.
+_TRY_LOCK: Final = f"""
+DO $$ BEGIN
+    IF to_regclass('reconciler_writer') IS NOT NULL THEN {WRITE_LOCK} NOWAIT; END IF;
+EXCEPTION WHEN lock_not_available THEN NULL;
+END $$;
+SELECT to_regclass('reconciler_writer') IS NOT NULL, EXISTS (
+    SELECT FROM pg_locks WHERE pid = pg_backend_pid() AND relation = to_regclass('reconciler_writer')
+                           AND mode = 'ShareRowExclusiveLock')
+"""  # noqa: S608 - made of our own constant
 
 
 class CommitUnknown(LedgerError):
@@ -151,11 +167,18 @@ class Transaction:
 
     def lock(self, on_wait: Callable[[], None]) -> None:
         """Waits until no other pass is being written. Calls `on_wait` once if it has to wait."""
-        # Taken in a statement of its own, so that a waiter holds no table lock.
-        (got,) = self._results(f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})")
-        if got != [(True,)]:
+        # Taken in statements of their own, so that a waiter holds no other lock.
+        (((is_there, is_held),),) = self._results(_TRY_LOCK)
+        if not is_there:
+            (((got,),),) = self._results(FIRST_LOCK.replace("pg_advisory", "pg_try_advisory"))
+            if not got:
+                on_wait()
+                self.execute(FIRST_LOCK)
+            # Whoever had it may have made the table.
+            (((is_there, is_held),),) = self._results(_TRY_LOCK)
+        if is_there and not is_held:
             on_wait()
-            self.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
+            self.execute(WRITE_LOCK)
 
 
 class Database:

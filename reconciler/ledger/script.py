@@ -10,7 +10,7 @@ from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import MEANING
 from reconciler.core.plan import Plan
 from reconciler.core.tenant import KnownState
-from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.postgres import FIRST_LOCK, WRITE_LOCK
 from reconciler.ledger.steps import (
     Insert,
     Numbers,
@@ -36,9 +36,10 @@ def script(plan: Plan, known: KnownState) -> Iterator[str]:
     yield "SET client_encoding = 'UTF8';"
     yield "BEGIN;"
     yield "SET LOCAL standard_conforming_strings = on;"
-    yield f"SELECT pg_advisory_xact_lock({LOCK_KEY});"
     if known.preparation:
+        yield f"{FIRST_LOCK};"
         yield known.preparation
+    yield f"{WRITE_LOCK};"
     yield (
         "DO $$ BEGIN IF (SELECT ROW(id, observed_at) FROM reconciler_passes ORDER BY id DESC LIMIT 1) "
         f"IS DISTINCT FROM {_last(known)} "

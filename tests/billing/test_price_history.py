@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from reconciler.ledger.postgres import WRITE_LOCK
 from tests.billing.database import Connection, apply, connect, insert, one, refused, waiting
 from tests.billing.invoices import issue
 
@@ -268,7 +269,7 @@ def test_a_price_is_committed_in_its_place_among_the_passes(ledger: Connection, 
     """Whoever has looked up the last number finds nothing below it later."""
     with connect(database) as other:
         with ledger.transaction():
-            ledger.execute("SELECT pg_advisory_xact_lock(reconciler_lock_key())")
+            ledger.execute(WRITE_LOCK)
             number = a_pass(ledger)
             with waiting(other, f"UPDATE platform_pricing SET {FEE} = 49") as failures:
                 ledger.execute("COMMIT")

@@ -8,7 +8,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.postgres import WRITE_LOCK
 from tests.command_line.runs import FIRST, OBSERVED, SECOND, Ledger, ran
 from tests.command_line.snapshots import (
     apply,
@@ -84,7 +84,7 @@ def test_a_role_that_may_only_read_can_run_dry(command: Command, ledger_url: str
 
 def test_a_dry_run_takes_no_lock(command: Command, ledger: Ledger) -> None:
     with ledger.transaction():
-        ledger.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
+        ledger.execute(WRITE_LOCK)
         ran(command, "--dry-run", "--snapshot", FIRST, "--lock-timeout", "1s")
         done = ran(command, "--snapshot", FIRST, "--lock-timeout", "1s", status=1)
         assert "--lock-timeout" in done.err

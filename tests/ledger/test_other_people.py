@@ -12,6 +12,7 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
+from reconciler.ledger.postgres import FIRST_LOCK, WRITE_LOCK
 from tests.billing.invoices import issue
 from tests.command_line.snapshots import snapshot, tenant
 from tests.conftest import CHECKOUT, Command
@@ -203,3 +204,51 @@ def test_a_clock_that_was_set_back_moves_no_pass_before_an_earlier_one(
     )
     written = ledger.execute("SELECT written_at = %s FROM reconciler_passes ORDER BY id", [ahead])
     assert written.fetchall() == [(True,), (True,)]
+
+
+# One writer -----------------------------------------------------------------------------------------
+
+
+def test_who_may_only_read_cannot_keep_a_writer_waiting(
+    ledger_url: str, role: str, command: Command
+) -> None:
+    assert command("schema", "apply", "--grant-reader", role).status == 0
+    file = snapshot(command.folder, "20261101T000000Z", tenant("ada", "mail"))
+    with acting_as(ledger_url, role) as reader, reader.transaction():
+        with pytest.raises(InsufficientPrivilege), reader.transaction():
+            reader.execute(WRITE_LOCK)
+        # As the lock was taken until version 3, and as it is taken before there is a schema.
+        reader.execute(FIRST_LOCK)
+        reader.execute("SELECT FROM reconciler_passes, tenant_billing_lifecycle")
+        assert command("run", "--snapshot", file, "--lock-timeout", "1s").status == 0
+
+
+def test_a_schema_of_ones_own_name_gives_no_lock_of_ones_own(
+    ledger: Ledger, ledger_url: str, runner: str, command: Command
+) -> None:
+    """Its owner's current_schema() is another one, and the tables are the same."""
+    ledger.execute(f"CREATE SCHEMA {runner} AUTHORIZATION {runner}")
+    file = snapshot(command.folder, "20261102T000000Z", tenant("ada"), tenant("bea"))
+    his = ledger_url.replace("postgres@", f"{runner}@")
+    with ledger.transaction():
+        ledger.execute(WRITE_LOCK)
+        waits = command("run", "--snapshot", file, "--lock-timeout", "200ms", "--database-url", his)
+    assert waits.status == 1, waits.err
+    assert "--lock-timeout" in waits.err
+    again = command("run", "--snapshot", file, "--database-url", his)
+    assert again.status == 0, again.err
+    assert verified(command)[0] == 0
+
+
+def test_who_sets_prices_from_a_schema_of_his_own_waits_for_a_pass(
+    ledger: Ledger, ledger_url: str, role: str, command: Command
+) -> None:
+    assert command("schema", "apply", "--grant-operator", role).status == 0
+    ledger.execute(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
+    his = "--database-url", ledger_url.replace("postgres@", f"{role}@")
+    price = "pricing", "set", "--tenant-monthly-fee-chf", "12", "--by", "ada@example.org"
+    with ledger.transaction():
+        ledger.execute(WRITE_LOCK)
+        waits = command(*price, *his, "--lock-timeout", "200ms")
+    assert (waits.status, "Traceback" in waits.err) == (1, False), waits.err
+    assert command(*price, *his).status == 0

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.postgres import WRITE_LOCK
 from tests.command_line.snapshots import WRITTEN_BY_A_PASS, Json, apply, row_counts, snapshot, tenant
 from tests.conftest import SAMPLES, Command
 from tests.waiting import PATIENCE, until
@@ -172,7 +172,7 @@ def test_a_pass_cut_off_from_the_database_leaves_nothing_and_says_so(
 
 def test_passes_at_once_end_in_one_backfill(command: Command, ledger: Connection) -> None:
     with ledger.transaction():
-        ledger.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
+        ledger.execute(WRITE_LOCK)
         passes = [command.start("run", "--snapshot", FIRST, "--output", "json") for _ in range(3)]
         wait_for_lock(ledger, sessions=3)
     done = [(process, *process.communicate(timeout=PATIENCE)) for process in passes]
@@ -195,7 +195,7 @@ def test_an_older_snapshot_that_waited_for_a_newer_one_is_refused(
     late = command.folder / "tenants-20261103T000000Z.json"
     late.write_bytes(FIRST.read_bytes())
     with ledger.transaction():
-        ledger.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})")
+        ledger.execute(WRITE_LOCK)
         newer = command.start("run", "--snapshot", SECOND)
         wait_for_lock(ledger, sessions=1)
         older = command.start("run", "--snapshot", late)

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from reconciler.core.tenant import Snapshot
-from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.postgres import WRITE_LOCK
 from reconciler.passes import MOST_GATHERINGS, Source
 from tests.proofs.faults.facts import Facts
 from tests.proofs.faults.faults import ALL, Fault
@@ -213,7 +213,7 @@ def test_who_is_interrupted_while_the_commit_is_under_way_is_not_told_that_nothi
 def _another_pass(here: World) -> Iterator["psycopg.Connection[object]"]:
     """One that has the lock, and takes its time."""
     with psycopg.connect(here.direct) as connection:
-        connection.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY})".encode())
+        connection.execute(WRITE_LOCK.encode())
         yield connection
 
 
@@ -350,7 +350,8 @@ def test_the_program_works_through_the_transaction_pooling_of_pgbouncer(
         settings = "lock_timeout", "TimeZone", "default_transaction_read_only", "search_path"
         left = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in settings]
         locks = connection.execute(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            "SELECT count(*) FROM pg_locks"
+            " WHERE locktype = 'advisory' OR relation = to_regclass('reconciler_writer')"
         ).fetchone()
     with psycopg.connect(here.direct, autocommit=True) as connection:
         assert left == [connection.execute(f"SHOW {name}".encode()).fetchone() for name in settings]

@@ -9,7 +9,7 @@ from typing import Final
 
 import psycopg
 
-from reconciler.ledger.postgres import LOCK_KEY
+from reconciler.ledger.postgres import WRITE_LOCK
 from tests.proofs.faults.faults.fault import EITHER, FAILED, WRITTEN, Fault, Strike, any_statement
 from tests.proofs.faults.proxy import Then, at
 from tests.proofs.faults.world import Ending, World
@@ -141,7 +141,7 @@ def _held(world: World, statement: str) -> Iterator[None]:
 
 
 def _locked(world: World, _: Random) -> Sequence[Ending]:
-    with _held(world, f"SELECT pg_advisory_xact_lock({LOCK_KEY})"):
+    with _held(world, WRITE_LOCK):
         return [world.make_pass(lock_timeout=0.15)]
 
 
