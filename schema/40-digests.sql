@@ -1,6 +1,13 @@
 -- A digest of what each pass wrote, chained to that of the pass before: so that rows which were altered afterwards show.
 --
--- Writer and verifier use the same functions. A digest is of text that no setting of a session changes. What one place
+-- Writer and verifier use the same functions. Each digest has the number of the encoding that it was made with:
+--
+-- | encoding | texts                                                                  | written by          |
+-- |----------|------------------------------------------------------------------------|---------------------|
+-- | 1        | as literals one after the other; two pairs of texts may give the same  | schema version 2    |
+-- | 2        | as an array, which tells where each ends; other texts give other bytes | schema version 3 on |
+--
+-- A digest is of text that no setting of a session changes. What one place
 -- covers never changes, or the digests of earlier passes would no longer hold: a new column gets a place of its own.
 
 CREATE TABLE IF NOT EXISTS reconciler_digests (
@@ -8,21 +15,32 @@ CREATE TABLE IF NOT EXISTS reconciler_digests (
     rows_digest bytea NOT NULL CHECK (octet_length(rows_digest) = 32),
     digest      bytea NOT NULL CHECK (octet_length(digest) = 32)
 );
+ALTER TABLE reconciler_digests ADD COLUMN IF NOT EXISTS encoding integer NOT NULL DEFAULT 1 CHECK (encoding IN (1, 2));
 COMMENT ON TABLE reconciler_digests IS 'What each pass wrote, as a digest, chained to the pass before. Written by a trigger when the pass is committed. Append-only.';
 COMMENT ON COLUMN reconciler_digests.pass_id IS 'The pass.';
 COMMENT ON COLUMN reconciler_digests.rows_digest IS 'SHA-256 of its row and of all rows that name it, as reconciler_pass_digests() has it.';
 COMMENT ON COLUMN reconciler_digests.digest IS 'SHA-256 of the digest of the pass before, where there is one, and rows_digest.';
+COMMENT ON COLUMN reconciler_digests.encoding IS 'How the rows were turned into bytes: 1 until schema version 2, 2 since.';
 
 -- A pass finds its lifecycles by these; few rows of the tables are in them, and events need none.
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_created_by ON tenant_billing_lifecycle (created_pass_id) WHERE created_pass_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_deleted_by ON tenant_billing_lifecycle (deleted_pass_id) WHERE deleted_pass_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_recognised_by ON tenant_billing_lifecycle (recognised_pass_id) WHERE recognised_pass_id IS NOT NULL;
 
--- Bytes that no setting of a session changes: numbers and times in binary, texts as literals, which are never ambiguous.
+-- `template` names what the row is, and in encoding 1 is how it was written.
+CREATE OR REPLACE FUNCTION reconciler_encoded(encoding integer, template text, VARIADIC parts text[]) RETURNS bytea
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE encoding WHEN 1 THEN convert_to(format(template, VARIADIC parts), 'UTF8') ELSE convert_to((template || parts)::text, 'UTF8') END;
+COMMENT ON FUNCTION reconciler_encoded(integer, text, text[]) IS 'The texts and numbers of a row as bytes, for a digest.';
+
+DROP FUNCTION IF EXISTS reconciler_pass_digests(bigint, bigint, bigint, bigint);
+
+-- Bytes that no setting of a session changes: numbers and times in binary.
 -- A lifecycle changes later: its end, its recognition and its uid are covered by the pass that wrote them. Its
 -- cluster_uid is not: it is always that of a pass. Batches of ids, so that a pass of millions of rows is never in memory.
 CREATE OR REPLACE FUNCTION reconciler_pass_digests(
-    first_pass bigint, last_pass bigint, skill_events_above bigint DEFAULT -1, suspension_events_above bigint DEFAULT -1
+    first_pass bigint, last_pass bigint, skill_events_above bigint DEFAULT -1, suspension_events_above bigint DEFAULT -1,
+    encoding integer DEFAULT 2
 )
 RETURNS TABLE (pass_id bigint, rows_digest bytea)
 LANGUAGE sql STABLE AS $$
@@ -31,16 +49,17 @@ FROM (
     SELECT few.pass_id, few.place, few.number >> 12 AS part, sha256(string_agg(few.bytes, '' ORDER BY few.number)) AS digest
     FROM (
         SELECT p.id AS pass_id, 0 AS place, p.id AS number,
-               convert_to(format('pass %s%L%L%L%s %s %s %s %s %L%L%s%L', p.id, p.source, p.cluster_uid, p.resource_version,
-                   p.tenants_examined, p.lifecycle_inserted, p.lifecycle_deleted, p.events_inserted, p.suspension_events_inserted,
-                   p.quarantined::text, p.held_back::text, p.adopted_cluster, p.program_version), 'UTF8')
+               reconciler_encoded($5, 'pass %s%L%L%L%s %s %s %s %s %L%L%s%L', p.id::text, p.source, p.cluster_uid, p.resource_version,
+                   p.tenants_examined::text, p.lifecycle_inserted::text, p.lifecycle_deleted::text, p.events_inserted::text,
+                   p.suspension_events_inserted::text, p.quarantined::text, p.held_back::text, left(p.adopted_cluster::text, 1),
+                   p.program_version)
                || coalesce(timestamptz_send(p.asked_at), '') || coalesce(timestamptz_send(p.observed_at), '')
                || coalesce(timestamptz_send(p.written_at), '') AS bytes
         FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2
         UNION ALL
         SELECT l.created_pass_id, 1, l.id,
-               convert_to(format('begin %s%L%L%L%L', l.id, l.tenant_name, l.zitadel_org_id, coalesce(first.old_uid, l.tenant_uid),
-                   l.created_time_source), 'UTF8')
+               reconciler_encoded($5, 'begin %s%L%L%L%L', l.id::text, l.tenant_name, l.zitadel_org_id,
+                   coalesce(first.old_uid, l.tenant_uid), l.created_time_source)
                || coalesce(timestamptz_send(l.created_at), '') || coalesce(timestamptz_send(l.created_not_before), '')
                || coalesce(timestamptz_send(l.created_observed_at), '')
         FROM tenant_billing_lifecycle l
@@ -49,7 +68,7 @@ FROM (
         WHERE l.created_pass_id BETWEEN $1 AND $2
         UNION ALL
         SELECT l.recognised_pass_id, 2, l.id,
-               convert_to(format('recognised %s%L%L%L', l.id, l.tenant_name, l.zitadel_org_id, coalesce(first.old_uid, l.tenant_uid)), 'UTF8')
+               reconciler_encoded($5, 'recognised %s%L%L%L', l.id::text, l.tenant_name, l.zitadel_org_id, coalesce(first.old_uid, l.tenant_uid))
                || coalesce(timestamptz_send(l.created_at), '')
         FROM tenant_billing_lifecycle l
         LEFT JOIN (SELECT DISTINCT ON (r.lifecycle_id) r.lifecycle_id, r.old_uid
@@ -58,7 +77,7 @@ FROM (
         UNION ALL
         -- An end that was withdrawn since is on record with its withdrawal, as it was written.
         SELECT ended.pass_id, 3, ended.id,
-               convert_to(format('end %s%L', ended.id, ended.time_source), 'UTF8')
+               reconciler_encoded($5, 'end %s%L', ended.id::text, ended.time_source)
                || coalesce(timestamptz_send(ended.at), '') || coalesce(timestamptz_send(ended.not_before), '')
                || coalesce(timestamptz_send(ended.observed_at), '')
         FROM (
@@ -70,27 +89,26 @@ FROM (
         ) ended (pass_id, id, at, not_before, time_source, observed_at)
         UNION ALL
         SELECT r.pass_id, 4, r.lifecycle_id,
-               convert_to(format('reopened %s %s ', r.lifecycle_id, r.deleted_pass_id), 'UTF8') || coalesce(timestamptz_send(r.deleted_at), '')
+               reconciler_encoded($5, 'reopened %s %s ', r.lifecycle_id::text, r.deleted_pass_id::text) || coalesce(timestamptz_send(r.deleted_at), '')
         FROM reconciler_reopenings r WHERE r.pass_id BETWEEN $1 AND $2
         UNION ALL
-        SELECT r.pass_id, 5, r.lifecycle_id, convert_to(format('rebound %s%L%L', r.lifecycle_id, r.old_uid, r.new_uid), 'UTF8')
+        SELECT r.pass_id, 5, r.lifecycle_id, reconciler_encoded($5, 'rebound %s%L%L', r.lifecycle_id::text, r.old_uid, r.new_uid)
         FROM reconciler_rebindings r WHERE r.pass_id BETWEEN $1 AND $2
         UNION ALL
-        SELECT m.pass_id, 8, m.lifecycle_id, convert_to(format('moved %s %s', m.lifecycle_id, m.previous_lifecycle_id), 'UTF8')
+        SELECT m.pass_id, 8, m.lifecycle_id, reconciler_encoded($5, 'moved %s %s', m.lifecycle_id::text, m.previous_lifecycle_id::text)
         FROM reconciler_moves m WHERE m.pass_id BETWEEN $1 AND $2
         UNION ALL
         SELECT p.id, 9, p.id, convert_to('of one change', 'UTF8')
         FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND NOT p.complete
         UNION ALL
-        SELECT p.id, 10, p.id, convert_to(format('about %L%L', p.scope_uid, p.scope_name), 'UTF8')
+        SELECT p.id, 10, p.id, reconciler_encoded($5, 'about %L%L', p.scope_uid, p.scope_name)
         FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND num_nonnulls(p.scope_uid, p.scope_name) > 0
         UNION ALL
-        SELECT p.id, 11, p.id, convert_to(format('gapless %L', p.gapless), 'UTF8') || coalesce(timestamptz_send(p.gap_since), '')
+        SELECT p.id, 11, p.id, reconciler_encoded($5, 'gapless %L', left(p.gapless::text, 1)) || coalesce(timestamptz_send(p.gap_since), '')
         FROM reconciler_passes p WHERE p.id BETWEEN $1 AND $2 AND num_nonnulls(p.gapless, p.gap_since) > 0
         UNION ALL
-        -- An array of texts in binary has the length of each.
         SELECT o.pass_id, 12, o.id,
-               array_send(ARRAY['override', o.override, o.lifecycle_id::text, o.outside::text, o.because, o.decided_by, o.database_user])
+               reconciler_encoded($5, 'override', o.override, o.lifecycle_id::text, o.outside::text, o.because, o.decided_by, o.database_user)
                || timestamptz_send(o.decided_at) || coalesce(timestamptz_send(o.effective_at), '')
         FROM reconciler_overrides o WHERE o.pass_id BETWEEN $1 AND $2
     ) few
@@ -109,7 +127,7 @@ FROM (
 ) batch
 GROUP BY batch.pass_id
 $$;
-COMMENT ON FUNCTION reconciler_pass_digests(bigint, bigint, bigint, bigint) IS 'A digest of all that each of these passes wrote; of the events only those with higher ids.';
+COMMENT ON FUNCTION reconciler_pass_digests(bigint, bigint, bigint, bigint, integer) IS 'A digest of all that each of these passes wrote; of the events only those with higher ids.';
 
 -- It runs with the rights of the tables' owner: who writes passes can add no digest of his own.
 CREATE OR REPLACE FUNCTION reconciler_seal_pass() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
@@ -124,8 +142,8 @@ DECLARE
             coalesce((SELECT e.id FROM tenant_suspension_events e WHERE e.pass_id < NEW.id OR e.pass_id IS NULL ORDER BY e.id DESC LIMIT 1), -1)
         ) d);
 BEGIN
-    INSERT INTO reconciler_digests (pass_id, rows_digest, digest)
-    VALUES (NEW.id, sealed, sha256(coalesce(before, '') || sealed));
+    INSERT INTO reconciler_digests (pass_id, rows_digest, digest, encoding)
+    VALUES (NEW.id, sealed, sha256(coalesce(before, '') || sealed), 2);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION reconciler_seal_pass() IS 'Trigger: writes the digest of a pass, after all its rows.';

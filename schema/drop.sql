@@ -15,10 +15,10 @@ END $$;
 DROP TABLE IF EXISTS
     org_billing_config, skill_pricing, platform_pricing, reconciler_price_history, reconciler_close_totals, reconciler_closes,
     reconciler_digests, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves, reconciler_setbacks,
-    reconciler_overrides, reconciler_decisions, reconciler_writer,
+    reconciler_overrides, reconciler_decisions, reconciler_writer, reconciler_adoptions,
     tenant_suspension_events, tenant_skill_events, tenant_billing_lifecycle, reconciler_passes, reconciler_schema;
 DROP FUNCTION IF EXISTS
-    reconciler_seal_pass, reconciler_pass_digests, reconciler_derived_state, reconciler_portal_lives, reconciler_refuse_without_pass, reconciler_fill_org,
+    reconciler_seal_pass, reconciler_pass_digests, reconciler_encoded, reconciler_adopted_rows, reconciler_derived_state, reconciler_portal_lives, reconciler_refuse_without_pass, reconciler_fill_org,
     reconciler_record_deletion, reconciler_date_pass, reconciler_sign_decision, reconciler_append_only,
     reconciler_lifecycle_changes, reconciler_skill_key,
     reconciler_price_changed, reconciler_prices_emptied, reconciler_prices_fall_due,

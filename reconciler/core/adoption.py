@@ -209,16 +209,22 @@ def _rows(name: str, table: Table) -> Iterator[Question]:
             continue
         if wanted.words:
             words = ", ".join(map(literal, wanted.words))
-            others = f"{name} WHERE {column}::text NOT IN ({words})"
+            # In other letters it is corrected: schema/11-adoption.sql.
+            others = f"{name} WHERE lower(btrim({column}::text)) NOT IN ({words})"
             told = f"is neither {' nor '.join(wanted.words)} in {{count}} rows, but '{{example}}'"
             yield _about(f"{name}.{column}", others, told)
         if wanted.kind is Kind.TIME and present.base == "timestamptz":
-            others = f"{name} WHERE {column} NOT BETWEEN '0001-01-02Z' AND '9999-12-30Z'"
+            # What lies ahead, infinity too, counts as of the adoption.
+            others = f"{name} WHERE {column} < '0001-01-02Z'"
             yield _about(
                 f"{name}.{column}", others, "is no day of a calendar in {count} rows: {example}"
             )
     if name == LIFECYCLES and "tenant_name" in table.columns:
-        alive = "WHERE deleted_at IS NULL" if "deleted_at" in table.columns else ""
+        alive = (
+            "WHERE coalesce(deleted_at, 'infinity') = 'infinity'"
+            if "deleted_at" in table.columns
+            else ""
+        )
         several = f"SELECT tenant_name FROM {name} {alive} GROUP BY tenant_name HAVING count(*) > 1"
         yield Question(
             f"count(*), min(tenant_name::text) FROM ({several}) AS twice",

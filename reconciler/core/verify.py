@@ -105,6 +105,12 @@ RULES: Final[Mapping[str, Rule]] = {
         Rule("digest-rows", "rows of a pass were altered, added or removed", _RESTORE),
         Rule("digest-chain", "a digest does not follow from the one before it", _RESTORE),
         Rule("digest-missing", "a pass has no digest, but passes before it have one", _RESTORE),
+        Rule(
+            "adoption",
+            "rows without a pass are not those that were adopted",
+            "where a hook of the portal wrote them, `reconciler schema apply` adopts them; otherwise "
+            "restore the rows from a backup",
+        ),
         # With --invoices.
         Rule(
             "invoice-line",

@@ -125,6 +125,8 @@ def apply(
             return Applied(changed=False)
         transaction.execute(_all_of(found))
         if found.is_adopted:
+            for correction in corrections(transaction):
+                log.warning("the portal's row cannot be true: %s", correction)
             for contradiction in contradictions(transaction):
                 log.warning("the portal's rows contradict themselves, and are kept: %s", contradiction)
         for kind, role in (grants or {}).items():
@@ -181,6 +183,11 @@ def missing(transaction: Transaction) -> Sequence[Gap]:
 def contradictions(transaction: Transaction) -> list[str]:
     """What the portal's rows say twice in a row, for people; they are kept as they are."""
     return [text for (text,) in transaction.rows(_SQL["contradictions"])]
+
+
+def corrections(transaction: Transaction) -> list[str]:
+    """The portal's rows that could not be true, and as what they count, for people."""
+    return [text for (text,) in transaction.rows(_SQL["corrections"])]
 
 
 def drop(database: Database) -> None:

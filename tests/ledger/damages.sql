@@ -458,3 +458,13 @@ RETURNING 2;
 
 -- a digest is gone: digest-missing, -, reconciler_passes
 DELETE FROM reconciler_digests WHERE pass_id = 3 RETURNING pass_id;
+
+-- a row of the portal is altered: adoption, -, reconciler_adoptions
+UPDATE tenant_skill_events SET occurred_at = occurred_at - interval '1 day'
+WHERE id = (SELECT min(id) FROM tenant_skill_events WHERE pass_id IS NULL)
+RETURNING 1;
+
+-- a lifecycle that no pass began comes in: adoption, -, reconciler_adoptions
+INSERT INTO tenant_billing_lifecycle (id, tenant_name, zitadel_org_id, created_at)
+VALUES (0, 'nobody', 'acme', '2026-01-01Z')
+RETURNING 1;

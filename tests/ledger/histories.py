@@ -29,7 +29,7 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 NAMES = ("ada", "bea", "cleo", "dora", "edda", "flora")
 
 TABLES = (
-    *("reconciler_digests", "reconciler_state"),
+    *("reconciler_digests", "reconciler_state", "reconciler_adoptions"),
     *("reconciler_rebindings", "reconciler_reopenings", "reconciler_moves", "reconciler_overrides"),
     *("tenant_skill_events", "tenant_suspension_events", "tenant_billing_lifecycle"),
     "reconciler_passes",
@@ -97,6 +97,10 @@ class World:
         behind.append(
             "INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at)"
             " SELECT lifecycle_id, skills, suspended, changed_at FROM reconciler_derived_state()"
+        )
+        behind.append(
+            "INSERT INTO reconciler_adoptions (lifecycles, skill_events, suspension_events, rows_digest)"
+            " SELECT * FROM reconciler_adopted_rows()"
         )
         for statement in behind:
             connection.execute(statement.encode())

@@ -90,5 +90,9 @@ def test_a_row_that_a_hook_wrote_before_this_version_is_healed_by_the_next_pass(
         "SELECT tenant_uid FROM tenant_billing_lifecycle WHERE tenant_name = 'late'"
     ).fetchall() == [("uid-of-late",)]
     assert facts(passed(database, portal.snapshot(SNAPSHOT + timedelta(hours=2)))) == []
+    unsealed = verify("verify", "--ledger-only", "--deep")
+    assert unsealed.status == 5, unsealed.out
+    assert "adoption" in unsealed.out
+    assert verify("schema", "apply").status == 0
     healed = verify("verify", "--ledger-only", "--deep")
     assert healed.status == 0, healed.out

@@ -192,8 +192,8 @@ ROWS_REFUSED: dict[str, tuple[str, str]] = {
         "tenant_suspension_events.event_kind: is neither suspended nor resumed in 1 rows, but 'paused'",
     ),
     "times that never come": (
-        "INSERT INTO tenant_billing_lifecycle VALUES ('ada', 'org-1', '2026-01-01Z', 'infinity')",
-        "tenant_billing_lifecycle.deleted_at: is no day of a calendar in 1 rows: infinity",
+        "INSERT INTO tenant_billing_lifecycle VALUES ('ada', 'org-1', '-infinity', NULL)",
+        "tenant_billing_lifecycle.created_at: is no day of a calendar in 1 rows: -infinity",
     ),
     "nulls": (
         """ALTER TABLE tenant_skill_events ALTER occurred_at DROP NOT NULL;

@@ -14,3 +14,10 @@ FROM (
 WHERE event_kind = before OR (before IS NULL AND event_kind IN ('disabled', 'resumed'))
 GROUP BY tenant_name, skill_id, event_kind
 ORDER BY tenant_name, skill_id
+
+-- corrections --
+-- The portal's rows that could not be true, as the last adoption understands them, told for people.
+SELECT format('%s: %s of row %s of %s was %s, and counts as %s', c.of ->> 'tenantName', c.of ->> 'column', c.of ->> 'id', c.of ->> 'table',
+              c.of ->> 'was', coalesce(c.of ->> 'is', 'not deleted'))
+FROM (SELECT * FROM reconciler_adoptions ORDER BY id DESC LIMIT 1) a CROSS JOIN LATERAL jsonb_array_elements(a.corrections) WITH ORDINALITY c (of, number)
+ORDER BY c.number

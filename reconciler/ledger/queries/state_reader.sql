@@ -128,10 +128,12 @@ WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema()))
   AND c.relname IN ('tenant_billing_lifecycle', 'tenant_skill_events', 'tenant_suspension_events')
 
 -- portal_lifecycles --
--- The portal's lifecycles, before the schema is there. A column that its table lacks is the absent one.
+-- The portal's lifecycles, before the schema is there, as the adoption will understand them (schema/11-adoption.sql). A column
+-- that its table lacks is the absent one.
 SELECT row.* FROM (SELECT NULL::bigint AS id, NULL::timestamptz AS deleted_at) AS absent
 CROSS JOIN LATERAL (
-    SELECT tenant_name::text, zitadel_org_id::text, created_at, deleted_at
+    SELECT tenant_name::text, zitadel_org_id::text, least(created_at, now()),
+           CASE WHEN deleted_at < 'infinity' THEN greatest(least(deleted_at, now()), least(created_at, now())) END
     FROM tenant_billing_lifecycle l ORDER BY id, l.ctid
 ) AS row
 
@@ -139,7 +141,7 @@ CROSS JOIN LATERAL (
 -- The portal's rows of skills, in the order in which they count.
 SELECT row.* FROM (SELECT NULL::bigint AS id) AS absent
 CROSS JOIN LATERAL (
-    SELECT tenant_name::text, skill_id::text, event_kind::text = 'enabled', occurred_at
+    SELECT tenant_name::text, skill_id::text, lower(btrim(event_kind::text)) = 'enabled', least(occurred_at, now())
     FROM tenant_skill_events e ORDER BY occurred_at, id, e.ctid
 ) AS row
 
@@ -147,7 +149,7 @@ CROSS JOIN LATERAL (
 -- The portal's rows of suspensions, in the order in which they count.
 SELECT row.* FROM (SELECT NULL::bigint AS id) AS absent
 CROSS JOIN LATERAL (
-    SELECT tenant_name::text, NULL::text, event_kind::text = 'suspended', occurred_at
+    SELECT tenant_name::text, NULL::text, lower(btrim(event_kind::text)) = 'suspended', least(occurred_at, now())
     FROM tenant_suspension_events e ORDER BY occurred_at, id, e.ctid
 ) AS row
 
