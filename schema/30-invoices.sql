@@ -34,13 +34,21 @@ COMMENT ON COLUMN invoice_number_counters.last_number IS 'The last number taken.
 -- (lpad alone would cut a number of seven digits to six.)
 CREATE OR REPLACE FUNCTION next_invoice_number(
     series text DEFAULT to_char(now() AT TIME ZONE 'Europe/Zurich', 'YYYY')
-) RETURNS text LANGUAGE sql AS $$
-    INSERT INTO invoice_number_counters AS counter (series, last_number)
-    VALUES (next_invoice_number.series, 1)
-    ON CONFLICT (series) DO UPDATE SET last_number = counter.last_number + 1
-    RETURNING
-        counter.series || '-'
-        || lpad(counter.last_number::text, greatest(6, length(counter.last_number::text)), '0')
+) RETURNS text LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    taken text;
+BEGIN
+    LOOP
+        INSERT INTO invoice_number_counters AS counter (series, last_number)
+        VALUES (next_invoice_number.series, 1)
+        ON CONFLICT (series) DO UPDATE SET last_number = counter.last_number + 1
+        RETURNING counter.series || '-' || lpad(counter.last_number::text, greatest(6, length(counter.last_number::text)), '0') INTO taken;
+        -- One that was given by hand, ahead of the counter, is passed over: it is in the series already.
+        EXIT WHEN NOT EXISTS (SELECT FROM invoices i WHERE i.number = taken);
+    END LOOP;
+    RETURN taken;
+END
 $$;
 COMMENT ON FUNCTION next_invoice_number(text) IS 'Takes the next number of a series (by default the year in Zurich), as 2026-000123: gapless, given back on rollback.';
 

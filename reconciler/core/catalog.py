@@ -109,6 +109,8 @@ class Catalog(Struct, frozen=True, kw_only=True):
     tables: Mapping[str, Table] = {}
     functions: Sequence[str] = ()
     """Those that have the name of one that the schema makes."""
+    looks_elsewhere: bool = False
+    """Whether a trigger's function looks for its tables in a schema of another name."""
 
 
 class Made(Struct, frozen=True, kw_only=True):

@@ -40,6 +40,9 @@ _COUNTED: Final = {
 """Where passes say how many rows they gave a number."""
 
 
+_ELSEWHERE: Final = "the schema was renamed, and functions look for their tables under its old name"
+
+
 class Installation(Struct, frozen=True):
     """What is to be done, and what is left as it is."""
 
@@ -86,6 +89,9 @@ def install(
         # Tables that a later version has added are only missing.
         lost = sorted((_FIRST if is_behind else ledger.tables) - catalog.tables.keys())
         findings += _remade(catalog, lost) if is_asked else map(_lost, lost)
+        if catalog.looks_elsewhere:
+            # All statements are run again, which leads them to the tables.
+            findings.append(Adaptation(PASSES, _ELSEWHERE, "SELECT"))
         notes += [f"{name}: is made again, without its rows" for name in lost]
     portals = [name for name in sorted(invoices.tables) if _is_portals(catalog, invoices, name)]
     with_invoices = tables == ALL and not portals
@@ -173,6 +179,8 @@ def gaps(catalog: Catalog, ledger: Made, invoices: Made, *, tables: str) -> Iter
             yield Gap(f"{name}: the trigger {trigger} is missing", is_read=False)
     for function in sorted(made.functions.difference(catalog.functions)):
         yield Gap(f"{function}: the function is missing", is_read=True)
+    if catalog.looks_elsewhere:
+        yield Gap(_ELSEWHERE, is_read=True)
 
 
 # Tables that were lost -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.billing.database import Connection, apply, connect, insert, one, refused, waiting
+from tests.billing.invoices import draft, issue
 
 
 def test_numbers_count_up_within_their_series(ledger: Connection) -> None:
@@ -76,3 +77,16 @@ def test_eight_callers_at_once_leave_no_gap_and_no_double(database: str) -> None
     with ThreadPoolExecutor(8) as pool:
         numbers = [number for kept in pool.map(take, range(8)) for number in kept]
     assert sorted(numbers) == [f"2026-{number:06}" for number in range(1, 201)]
+
+
+def test_a_number_given_by_hand_ahead_of_the_counter_is_passed_over(ledger: Connection) -> None:
+    series = one(ledger, "SELECT to_char(now() AT TIME ZONE 'Europe/Zurich', 'YYYY')")
+    numbers = [issue(ledger)["number"]]
+    for by_hand in (f"{series}-000002", f"{series}-000003", f"{series}-000005"):
+        invoice = draft(ledger)["id"]
+        ledger.execute(
+            "UPDATE invoices SET status = 'issued', number = %s WHERE id = %s", [by_hand, invoice]
+        )
+        numbers.append(by_hand)
+    numbers += [issue(ledger)["number"] for _ in range(2)]
+    assert sorted(numbers) == [f"{series}-{n:06}" for n in range(1, 7)]

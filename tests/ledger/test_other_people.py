@@ -278,3 +278,25 @@ def test_who_sets_prices_from_a_schema_of_his_own_waits_for_a_pass(
         waits = command(*price, *his, "--lock-timeout", "200ms")
     assert (waits.status, "Traceback" in waits.err) == (1, False), waits.err
     assert command(*price, *his).status == 0
+
+
+def test_a_schema_that_was_renamed_is_told_of_and_mended_by_the_next_pass(
+    ledger: Ledger, ledger_url: str, runner: str, command: Command
+) -> None:
+    ledger.execute("ALTER SCHEMA public RENAME TO billing")
+    ledger.execute(f"ALTER DATABASE {ledger.info.dbname} SET search_path = billing")
+    file = snapshot(command.folder, "20261102T000000Z", tenant("ada"), tenant("bea"))
+    found = command("verify", "--ledger-only")
+    assert found.status == 5
+    assert "the schema was renamed" in found.out
+
+    his = "--database-url", ledger_url.replace("postgres@", f"{runner}@")
+    refused = command("run", "--snapshot", file, *his)
+    assert refused.status != 0
+    assert "reconciler schema apply" in refused.err
+    assert command("run", "--snapshot", file, "--dry-run", *his).status == refused.status
+
+    mended = command("run", "--snapshot", file)
+    assert mended.status == 0, mended.err
+    assert verified(command)[0] == 0
+    assert command("run", "--snapshot", file, *his).status == 0

@@ -80,6 +80,11 @@ SELECT jsonb_build_object(
     'role', current_user,
     'functions', (SELECT coalesce(jsonb_agg(DISTINCT p.proname), '[]') FROM pg_proc p
                   WHERE p.pronamespace = to_regnamespace(quote_ident(current_schema())) AND p.proname = ANY(%s::text[])),
+    -- Of the triggers' functions: one that looks for its tables in a schema of another name, as after ALTER SCHEMA … RENAME.
+    'looks_elsewhere', EXISTS (
+        SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid CROSS JOIN LATERAL unnest(p.proconfig) AS setting
+        WHERE t.tgrelid = to_regclass('reconciler_passes') AND starts_with(setting, 'search_path=')
+          AND quote_ident(current_schema()) <> ALL (string_to_array(substr(setting, 13), ', '))),
     'tables', (SELECT coalesce(jsonb_object_agg(c.relname, jsonb_build_object(
         'kind', c.relkind,
         'persistence', c.relpersistence,
