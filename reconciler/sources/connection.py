@@ -138,6 +138,7 @@ class Connection:
 
 
 _CHECK_TLS: Final = "check the kubeconfig's certificate-authority, and the name in its server"
+_ENDED: Final = "the connection ended before the answer did; try again"
 
 
 def _load_in_cluster(configuration: Any) -> None:
@@ -229,6 +230,8 @@ def _network_problem(error: BaseException, proxy: str | None) -> str:
     match error:
         case problem.MaxRetryError() if error.reason is not None:
             return _network_problem(error.reason, proxy)
+        case problem.SSLError() | ssl.SSLError() if "EOF occurred" in str(error):
+            return _ENDED
         case problem.SSLError() | ssl.SSLError():
             return f"{_of_certificate(error)}; {_CHECK_TLS}"
         case problem.ProxyError() if "407" in str(error.original_error):
@@ -236,24 +239,28 @@ def _network_problem(error: BaseException, proxy: str | None) -> str:
         case problem.ProxyError() if isinstance(error.original_error, problem.SSLError | ssl.SSLError):
             return _network_problem(error.original_error, None)
         case problem.ProxyError():
-            return (
-                f"{through} does not let it through ({one_line(str(error.original_error))}); try again"
-            )
+            return f"{through} does not let it through ({_plain(error.original_error)}); try again"
         case problem.NameResolutionError():
             return "its name cannot be resolved; try again, or check the server's name"
         case problem.NewConnectionError():
-            return f"{one_line(str(error).rpartition(': ')[2] or str(error))}; try again"
+            why = str(error).rpartition(": ")[2] or str(error)
+            return f"no connection ({_plain(why)}); try again, or check the server's address"
         case problem.ConnectTimeoutError():
             return "no connection in time; try again, or see --connect-timeout"
         case problem.ReadTimeoutError():
             return "no answer in time; try again, or see --read-timeout"
         case problem.ProtocolError() | http.client.HTTPException() | ConnectionError():
-            return "the connection ended before the answer did; try again"
+            return _ENDED
         case _:
-            return f"{one_line(str(error)) or type(error).__name__}; try again"
+            return f"{_plain(error) or type(error).__name__}; try again"
+
+
+def _plain(error: object) -> str:
+    """The words of an error without the numbers and file names of libraries: `Connection refused`."""
+    return re.sub(r"^\[[^]]*\] ?| \(_ssl\.c:\d+\)$", "", one_line(str(error)))
 
 
 def _of_certificate(error: BaseException) -> str:
     """OpenSSL's own words, without what Python adds to them."""
     found = re.search(r"certificate verify failed: ([^(]+)", str(error))
-    return f"certificate verify failed: {found[1].strip()}" if found else one_line(str(error))
+    return f"certificate verify failed: {found[1].strip()}" if found else _plain(error)

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import pytest
@@ -123,6 +126,26 @@ def test_a_server_that_is_not_there_is_named(
     message = failure(source_of(kubeconfig))
     assert address in message
     assert says in message
+    assert "[" not in message, "a library's own words"
+
+
+def test_a_server_that_hangs_up_instead_of_a_handshake_is_told_as_any_that_hangs_up(
+    server: ApiServer, kubeconfig: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            with suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        Thread(target=hang_up, daemon=True).start()
+        address = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        kubeconfig.write_text(kubeconfig.read_text().replace(server.url, address))
+        message = failure(source_of(kubeconfig))
+        # Wakes the thread, which ends.
+        listener.shutdown(socket.SHUT_RDWR)
+    assert "the connection ended before the answer did; try again" in message
 
 
 def test_a_password_in_the_servers_address_is_not_told(server: ApiServer, kubeconfig: Path) -> None:
