@@ -202,8 +202,10 @@ WITH alive AS MATERIALIZED (
            (2 * row_number() OVER (ORDER BY e.occurred_at, e.id) - 2000000000)::integer
                + (e.event_kind = 'enabled')::integer,
            e.occurred_at
-    FROM tenant_skill_events e JOIN alive ON alive.by_portal AND alive.tenant_name = e.tenant_name
-    WHERE e.lifecycle_id IS NULL AND e.occurred_at < ends_at
+    FROM alive
+    JOIN reconciler_portal_lives() p ON p.lifecycle_id = alive.lifecycle_id
+    JOIN tenant_skill_events e ON e.lifecycle_id IS NULL AND e.tenant_name = p.tenant_name AND e.occurred_at > p.after AND e.occurred_at <= p.until
+    WHERE alive.by_portal AND e.occurred_at < ends_at
 ), ordered AS (
     -- From the last row to the first: the place of the next one, and when the next ones take over.
     SELECT event.*, lag(event.place) OVER latest_first AS next, min(event.at) OVER latest_first AS until
@@ -265,8 +267,10 @@ WITH alive AS MATERIALIZED (
         ORDER BY e.occurred_at DESC, e.ordinal DESC LIMIT 1) last
     UNION ALL
     SELECT alive.lifecycle_id, NULL, e.id, e.event_kind = 'resumed', e.occurred_at, e.occurred_at
-    FROM tenant_suspension_events e JOIN alive ON alive.by_portal AND alive.tenant_name = e.tenant_name
-    WHERE e.lifecycle_id IS NULL AND e.occurred_at < ends_at
+    FROM alive
+    JOIN reconciler_portal_lives() p ON p.lifecycle_id = alive.lifecycle_id
+    JOIN tenant_suspension_events e ON e.lifecycle_id IS NULL AND e.tenant_name = p.tenant_name AND e.occurred_at > p.after AND e.occurred_at <= p.until
+    WHERE alive.by_portal AND e.occurred_at < ends_at
     UNION ALL
     -- Without any row it is not suspended.
     SELECT alive.lifecycle_id, NULL, NULL, true, '-infinity', '-infinity' FROM alive

@@ -47,8 +47,10 @@ WITH mine AS (
 ), of_mine AS (
     SELECT mine.id AS mine_id, event.* FROM mine JOIN event ON event.lifecycle_id = mine.id
     UNION ALL
-    SELECT mine.id, event.* FROM mine JOIN event
-      ON event.lifecycle_id IS NULL AND event.tenant_name = mine.tenant_name
+    SELECT mine.id, event.* FROM mine
+    JOIN reconciler_portal_lives() life ON life.lifecycle_id = mine.id
+    JOIN event ON event.lifecycle_id IS NULL AND event.tenant_name = life.tenant_name
+              AND event.occurred_at > life.after AND event.occurred_at <= life.until
     WHERE mine.created_pass_id IS NULL
 )
 SELECT mine_id, event_kind, skill_id, occurred_at, not_before, time_source, observed_at, pass_id

@@ -27,6 +27,7 @@ OURS = (
 
 PLANNED_WITH_THE_CALLER = {
     "reconciler_lifecycles",
+    "reconciler_portal_lives",
     "reconciler_skill_spans",
     "reconciler_tenant_spans",
 }

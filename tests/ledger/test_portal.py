@@ -220,3 +220,40 @@ def test_after_the_adoption_nobody_writes_like_the_portal(portal: Command, datab
             "INSERT INTO tenant_skill_events (tenant_name, skill_id, event_kind) "
             "VALUES ('ada', 'x', 'enabled')"
         )
+
+
+def test_the_portals_rows_of_a_name_that_lived_twice_count_for_the_life_in_which_they_lie(
+    database: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(PORTAL.replace("tenant_name text PRIMARY KEY", "tenant_name text NOT NULL"))
+        connection.execute("""
+            INSERT INTO tenant_billing_lifecycle VALUES ('gone', 'org-1', '2026-01-15Z', NULL);
+            INSERT INTO tenant_skill_events (tenant_name, skill_id, event_kind, occurred_at) VALUES
+                ('gone', 'wiki', 'enabled', '2026-01-15Z'), ('gone', 'mail', 'enabled', '2026-01-20Z'),
+                ('gone', 'mail', 'disabled', '2026-01-21Z');
+            INSERT INTO tenant_suspension_events (tenant_name, event_kind, occurred_at) VALUES
+                ('gone', 'suspended', '2026-01-04Z')""")
+    command = Command(tmp_path, settings={"RECONCILER_DATABASE_URL": database})
+    again = tenant("gone", "wiki", created="2026-01-15T00:00:00Z")
+
+    assert kinds(run(command, 1, *SAME, again)) == []
+    assert kinds(run(command, 2, *SAME, tenant("gone", created="2026-01-15T00:00:00Z"))) == [
+        ("disabled", "gone", "wiki")
+    ]
+
+    with psycopg.connect(database) as connection:
+        days = connection.execute(
+            "SELECT skill_id, days FROM billing_skill_days('2026-01-01', '2026-02-01', 'UTC')"
+            " WHERE tenant_name = 'gone' ORDER BY lifecycle_id, skill_id"
+        )
+        # Until it was suspended; then from its second creation on.
+        assert days.fetchall() == [("mail", 3), ("mail", 1), ("wiki", 17)]
+    shown = command("history", "gone", "--output", "json").report
+    assert [
+        [event["skillId"] for event in life["rows"] if event.get("skillId")]
+        for life in shown["lifecycles"]
+    ] == [["mail"], ["wiki", "mail", "mail", "wiki"]]
+    verified = command("verify", "--ledger-only", "--deep")
+    assert verified.status == 0, verified.out
+    assert "portal-outside" not in verified.out

@@ -1,8 +1,11 @@
 -- Checks a table of events in one sorted scan; the table is filled in. `before_…` is of the row before it in its subject.
 WITH portal_end AS (
-    SELECT DISTINCT ON (tenant_name, {value}) tenant_name, {value} AS skill_id, {is_on} AS is_on
-    FROM {table} WHERE lifecycle_id IS NULL
-    ORDER BY tenant_name, {value}, occurred_at DESC, id DESC
+    SELECT DISTINCT ON (life.lifecycle_id, {value}) life.lifecycle_id, {value} AS skill_id, {is_on} AS is_on
+    FROM {table} e
+    JOIN reconciler_portal_lives() life
+      ON life.tenant_name = e.tenant_name AND e.occurred_at > life.after AND e.occurred_at <= life.until
+    WHERE e.lifecycle_id IS NULL
+    ORDER BY life.lifecycle_id, {value}, occurred_at DESC, id DESC
 ), rebound AS (
     SELECT lifecycle_id FROM reconciler_rebindings GROUP BY lifecycle_id
 ), reopened AS (
@@ -71,7 +74,7 @@ WITH portal_end AS (
     LEFT JOIN reconciler_passes p ON p.id = e.pass_id
     LEFT JOIN rebound ON rebound.lifecycle_id = e.lifecycle_id
     LEFT JOIN reopened ON reopened.lifecycle_id = e.lifecycle_id
-    LEFT JOIN portal_end ON e.before_id IS NULL AND l.created_pass_id IS NULL AND portal_end.tenant_name = l.tenant_name
+    LEFT JOIN portal_end ON e.before_id IS NULL AND portal_end.lifecycle_id = l.id
         AND coalesce(portal_end.skill_id, '') = coalesce(e.skill_id, '')
 )
 SELECT rule, tenant_name, tenant_uid,

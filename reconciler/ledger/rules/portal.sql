@@ -9,10 +9,11 @@ WITH event AS (
     FROM tenant_suspension_events WHERE num_nonnulls(lifecycle_id, tenant_uid, ordinal, pass_id) = 0
 ), ordered AS (
     SELECT e.*, l.id AS lifecycle_id, l.created_at, l.deleted_at, l.tenant_uid,
-           coalesce(lag(is_on) OVER (PARTITION BY e.tab, e.tenant_name, e.skill_id ORDER BY e.occurred_at, e.id), false) AS was_on
+           coalesce(lag(is_on) OVER (PARTITION BY e.tab, e.tenant_name, l.id, e.skill_id ORDER BY e.occurred_at, e.id), false) AS was_on
     FROM event e
-    LEFT JOIN (SELECT DISTINCT ON (tenant_name) * FROM tenant_billing_lifecycle WHERE created_pass_id IS NULL ORDER BY tenant_name, id) l
-           ON l.tenant_name = e.tenant_name
+    LEFT JOIN reconciler_portal_lives() life
+           ON life.tenant_name = e.tenant_name AND e.occurred_at > life.after AND e.occurred_at <= life.until
+    LEFT JOIN tenant_billing_lifecycle l ON l.id = life.lifecycle_id
 )
 SELECT rule, tenant_name, tenant_uid, ARRAY[tab], ARRAY[id],
        concat_ws(' ', event_kind, skill_id, 'at', occurred_at, 'lifecycle', lifecycle_id)
