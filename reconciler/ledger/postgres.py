@@ -61,6 +61,19 @@ SELECT to_regclass('reconciler_writer') IS NOT NULL, EXISTS (
                            AND mode = 'ShareRowExclusiveLock')
 """  # noqa: S608 - made of our own constant
 
+# Takes the lock of a name, and tells whether nobody else who may write has it. Anybody may take an
+# advisory lock, so one that a reader holds does not count. Unlike a table's, it may be held for weeks.
+_TRY_LEADING: Final = """
+WITH lock AS MATERIALIZED (SELECT hashtextextended({name} || current_schema(), 0) AS key)
+SELECT pg_try_advisory_xact_lock(key) OR NOT EXISTS (
+    SELECT FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.classid::bigint = (key >> 32) & 4294967295 AND l.objid::bigint = key & 4294967295
+      AND coalesce(has_table_privilege(a.usesysid, to_regclass('reconciler_writer'), 'UPDATE'), true))
+FROM lock
+"""
+
 
 class CommitUnknown(LedgerError):
     """The connection was lost during the commit, so nobody knows whether it was committed."""
@@ -244,9 +257,7 @@ class Database:
                 return True
             connection = self._connected()
             got = connection.execute(
-                f"BEGIN; {_session(connection)}"
-                f"SELECT pg_try_advisory_xact_lock(hashtextextended({sql.quote(name)}"
-                " || current_schema(), 0))".encode()
+                f"BEGIN; {_session(connection)}{_TRY_LEADING.format(name=sql.quote(name))}".encode()
             )
             *_, result = got.results()
             if result.fetchone() == (True,):

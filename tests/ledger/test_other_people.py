@@ -3,6 +3,7 @@
 # ruff: noqa: S608 - the names in these statements are our own
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,8 @@ import pytest
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
-from reconciler.ledger.postgres import FIRST_LOCK, WRITE_LOCK
+from reconciler.commands.loop import LEADER
+from reconciler.ledger.postgres import FIRST_LOCK, WRITE_LOCK, Database
 from tests.billing.invoices import issue
 from tests.command_line.snapshots import snapshot, tenant
 from tests.conftest import CHECKOUT, Command
@@ -301,3 +303,18 @@ def test_a_schema_that_was_renamed_is_told_of_and_mended_by_the_next_pass(
     assert mended.status == 0, mended.err
     assert verified(command)[0] == 0
     assert command("run", "--snapshot", file, *his).status == 0
+
+
+def test_who_may_only_read_cannot_keep_a_loop_from_leading(
+    ledger_url: str, role: str, command: Command
+) -> None:
+    assert command("schema", "apply", "--grant-reader", role).status == 0
+    first, second = Database(ledger_url), Database(ledger_url)
+    his = Database(ledger_url.replace("postgres@", f"{role}@"))
+    with closing(first), closing(second), closing(his):
+        assert his.holds(LEADER)
+        assert first.holds(LEADER)
+        his.close()
+        first.close()
+        assert first.holds(LEADER)
+        assert not second.holds(LEADER)
