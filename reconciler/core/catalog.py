@@ -122,6 +122,8 @@ class Made(Struct, frozen=True, kw_only=True):
     parts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Of each table the constraints, triggers and indexes that have a name of their own."""
     triggers: frozenset[tuple[str, str]] = frozenset()
+    rules: frozenset[tuple[str, str]] = frozenset()
+    """The indexes and constraints that are made again where they are missing; no primary keys."""
 
     def __or__(self, other: "Made") -> "Made":
         tables = self.parts.keys() | other.parts.keys()
@@ -131,6 +133,7 @@ class Made(Struct, frozen=True, kw_only=True):
             columns=self.columns | other.columns,
             functions=self.functions | other.functions,
             triggers=self.triggers | other.triggers,
+            rules=self.rules | other.rules,
             parts={
                 table: self.parts.get(table, nothing) | other.parts.get(table, nothing)
                 for table in tables
@@ -160,4 +163,10 @@ def made_by(sql: str) -> Made:
         functions=frozenset(re.findall(r"^COMMENT ON FUNCTION (\w+)\(", sql, re.MULTILINE)),
         parts={table: frozenset(names) for table, names in parts.items()},
         triggers=frozenset((found["table"], found["name"]) for found in re.finditer(_TRIGGER, sql)),
+        rules=frozenset(
+            (found["table"], found["name"])
+            for pattern in (_INDEX, _RULE)
+            for found in re.finditer(pattern, sql)
+            if not found["name"].endswith("_pkey")
+        ),
     )

@@ -163,7 +163,7 @@ class Gap(Struct, frozen=True):
 
 
 def gaps(catalog: Catalog, ledger: Made, invoices: Made, *, tables: str) -> Iterator[Gap]:
-    """What is missing where the ledger has been; indexes and constraints aside."""
+    """What is missing where the ledger has been."""
     if not _has_been_here(catalog):
         return
     is_portals = any(_is_portals(catalog, invoices, name) for name in invoices.tables)
@@ -177,6 +177,11 @@ def gaps(catalog: Catalog, ledger: Made, invoices: Made, *, tables: str) -> Iter
     for name, trigger in sorted(made.triggers):
         if name not in lost and trigger not in catalog.tables[name].triggers:
             yield Gap(f"{name}: the trigger {trigger} is missing", is_read=False)
+    present = {(name, one) for name, table in catalog.tables.items() for one in table.names()}
+    for name, rule in sorted(made.rules - present):
+        # Of prices the portal's own columns keep the portal's rules.
+        if name not in lost and name not in PRICES:
+            yield Gap(f"{name}: the constraint or index {rule} is missing", is_read=False)
     for function in sorted(made.functions.difference(catalog.functions)):
         yield Gap(f"{function}: the function is missing", is_read=True)
     if catalog.looks_elsewhere:

@@ -98,7 +98,7 @@ RULES: Final[Mapping[str, Rule]] = {
         # The schema.
         Rule(
             "schema-incomplete",
-            "a table, column, trigger or function of the schema is missing",
+            "a table, column, index, constraint, trigger or function of the schema is missing",
             "`reconciler schema apply` makes it again; the rows of a table come from a backup only",
         ),
         # With --deep.

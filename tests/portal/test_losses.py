@@ -113,6 +113,11 @@ def test_a_table_that_was_dropped_is_named_by_all_and_made_again_or_asked_back(
         ("DROP TRIGGER tenant_skill_events_append_only ON tenant_skill_events", "append_only"),
         ("ALTER TABLE tenant_billing_lifecycle DROP COLUMN cluster_uid", "cluster_uid"),
         ("DROP FUNCTION reconciler_fill_org", "reconciler_fill_org"),
+        ("DROP INDEX tenant_billing_lifecycle_live_name", "index tenant_billing_lifecycle_live_name"),
+        (
+            "ALTER TABLE tenant_suspension_events DROP CONSTRAINT tenant_suspension_events_alternates",
+            "constraint or index tenant_suspension_events_alternates",
+        ),
     ],
 )
 def test_a_part_of_the_schema_that_is_missing_is_named_by_verify_and_made_again(
