@@ -1,13 +1,8 @@
 -- What a function means is for its author to say, not for the search_path of whoever calls it. Nobody may call one that
--- writes, or put a trigger of ours on a table of their own, unless grants/ says so. Functions that read do so with the rights
--- of their caller, and may be called by whoever may read the lifecycles.
+-- writes, or put a trigger of ours on a table of their own. Functions that read do so with the rights of their caller.
 DO $$
 DECLARE
     function record;
-    readers CONSTANT text := (
-        SELECT string_agg(DISTINCT CASE acl.grantee WHEN 0 THEN 'PUBLIC' ELSE acl.grantee::regrole::text END, ', ')
-        FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) acl
-        WHERE c.oid = 'tenant_billing_lifecycle'::regclass AND acl.privilege_type = 'SELECT' AND acl.grantee <> c.relowner);
 BEGIN
     FOR function IN
         SELECT p.oid::regprocedure AS name, p.proname,
@@ -24,9 +19,8 @@ BEGIN
         THEN
             EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', function.name, current_schema());
         END IF;
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function.name);
-        IF readers IS NOT NULL AND NOT function.writes THEN
-            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', function.name, readers);
+        IF function.writes THEN
+            EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', function.name);
         END IF;
     END LOOP;
 END

@@ -22,8 +22,6 @@ log = logging.getLogger(__name__)
 _FOLDER: Final = resources.files("reconciler") / "schema"
 _OF_INVOICES: Final = "-invoices"
 """In the name of a file: what it makes is left out where the invoice tables are the portal's."""
-_OF_FUNCTIONS: Final = "90-functions.sql"
-"""Lets those who may read the ledger call what reads it."""
 _SQL: Final = load("schema")
 
 VERSION: Final = SCHEMA_VERSION
@@ -133,8 +131,6 @@ def apply(
                 log.warning("the portal's rows contradict themselves, and are kept: %s", contradiction)
         for kind, role in (grants or {}).items():
             grant(transaction, database, kind, role)
-        if grants:
-            transaction.execute(_files()[_OF_FUNCTIONS])
     return Applied(changed=True, says=[*map(str, found.adaptations), *found.notes])
 
 
