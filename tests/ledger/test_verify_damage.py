@@ -210,13 +210,24 @@ def look(damaged: tuple[str, "psycopg.Connection[Any]"], tmp_path: Path) -> Comm
     )
 
 
+@pytest.fixture
+def sound(postgres: str, healthy: str, tmp_path: Path) -> Command:
+    """The same on the ledger to which nothing was done; to be read only."""
+    url = database_url(postgres, healthy)
+    settings = {"RECONCILER_DATABASE_URL": url, "RECONCILER_CLUSTER_UID": "cluster-1"}
+    return Command(tmp_path, settings=settings)
+
+
 def test_a_healthy_ledger_is_told_with_its_last_digest(
-    look: Command, damaged: tuple[str, "psycopg.Connection[Any]"]
+    sound: Command, postgres: str, healthy: str
 ) -> None:
-    done = look("verify", "--ledger-only", "--deep")
+    done = sound("verify", "--ledger-only", "--deep")
     assert done.status == 0, done.out
-    digest = damaged[1].execute("SELECT encode(digest, 'hex') FROM reconciler_digests WHERE pass_id = 5")
-    assert f"digest of pass 5: {digest.fetchall()[0][0]}" in done.out
+    with psycopg.connect(database_url(postgres, healthy)) as connection:
+        digest = connection.execute(
+            "SELECT encode(digest, 'hex') FROM reconciler_digests WHERE pass_id = 5"
+        ).fetchall()
+    assert f"digest of pass 5: {digest[0][0]}" in done.out
     assert "the ledger is consistent; not compared with a cluster" in done.out
 
 
@@ -237,14 +248,14 @@ def test_damage_is_told_with_what_to_do(
     assert first["rows"][0]["table"] == SKILLS
 
 
-def test_what_the_next_pass_would_write_is_pending_and_no_damage(look: Command) -> None:
-    file = snapshot(look.folder, "20261106T000000Z", *PASSES[-1][0][:-2], MOVED, tenant("fay", "mail"))
-    done = look("verify", "--snapshot", file, "--output", "json")
+def test_what_the_next_pass_would_write_is_pending_and_no_damage(sound: Command) -> None:
+    file = snapshot(sound.folder, "20261106T000000Z", *PASSES[-1][0][:-2], MOVED, tenant("fay", "mail"))
+    done = sound("verify", "--snapshot", file, "--output", "json")
     assert done.status == 0, done.out
     assert done.report["clean"]
     rows = [(row["kind"], row["tenantName"]) for row in done.report["pending"]["rows"]]
     assert rows == [("deleted", "eva"), ("created", "fay"), ("enabled", "fay")]
-    assert "3 rows pending" in look("verify", "--snapshot", file).out
+    assert "3 rows pending" in sound("verify", "--snapshot", file).out
 
 
 def test_pending_is_what_the_events_lack_and_not_what_a_damaged_state_says(
