@@ -31,6 +31,13 @@ COMMENT ON COLUMN reconciler_adoptions.suspension_events IS 'Number of rows of t
 COMMENT ON COLUMN reconciler_adoptions.rows_digest IS 'SHA-256 of these rows, as reconciler_adopted_rows() has it.';
 COMMENT ON COLUMN reconciler_adoptions.corrections IS 'The rows that could not be true: [{"table", "id", "tenantName", "column", "was", "is"}].';
 
+-- `template` names what the row is, and in encoding 1 is how it was written; see 40-digests.sql. STABLE, and not IMMUTABLE, because
+-- format() is no more than that: so it is inlined.
+CREATE OR REPLACE FUNCTION reconciler_encoded(encoding integer, template text, VARIADIC parts text[]) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE encoding WHEN 1 THEN convert_to(format(template, VARIADIC parts), 'UTF8') ELSE convert_to((template || parts)::text, 'UTF8') END;
+COMMENT ON FUNCTION reconciler_encoded(integer, text, text[]) IS 'The texts and numbers of a row as bytes, for a digest.';
+
 CREATE OR REPLACE FUNCTION reconciler_adopted_rows()
 RETURNS TABLE (lifecycles bigint, skill_events bigint, suspension_events bigint, rows_digest bytea)
 LANGUAGE sql STABLE AS $$
@@ -41,21 +48,21 @@ FROM (
     SELECT few.place, few.number >> 12 AS part, count(*) AS rows, sha256(string_agg(few.bytes, '' ORDER BY few.number)) AS digest
     FROM (
         SELECT 0 AS place, l.id AS number,
-               convert_to(ARRAY['begin', l.id::text, l.tenant_name, l.zitadel_org_id]::text, 'UTF8') || timestamptz_send(l.created_at) AS bytes
+               reconciler_encoded(2, 'begin', l.id::text, l.tenant_name, l.zitadel_org_id) || timestamptz_send(l.created_at) AS bytes
         FROM tenant_billing_lifecycle l WHERE l.created_pass_id IS NULL
         UNION ALL
         -- The ends that the portal wrote, also where an operator withdrew them since.
-        SELECT 1, ended.id, convert_to(ARRAY['end', ended.id::text]::text, 'UTF8') || timestamptz_send(ended.at)
+        SELECT 1, ended.id, reconciler_encoded(2, 'end', ended.id::text) || timestamptz_send(ended.at)
         FROM (
             SELECT l.id, l.deleted_at AS at FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NOT NULL AND l.deleted_pass_id IS NULL
             UNION ALL
             SELECT r.lifecycle_id, r.deleted_at FROM reconciler_reopenings r WHERE r.deleted_pass_id IS NULL
         ) ended
         UNION ALL
-        SELECT 2, e.id, convert_to(ARRAY['skill', e.id::text, e.tenant_name, e.skill_id, e.event_kind]::text, 'UTF8') || timestamptz_send(e.occurred_at)
+        SELECT 2, e.id, reconciler_encoded(2, 'skill', e.id::text, e.tenant_name, e.skill_id, e.event_kind) || timestamptz_send(e.occurred_at)
         FROM tenant_skill_events e WHERE e.pass_id IS NULL
         UNION ALL
-        SELECT 3, e.id, convert_to(ARRAY['suspension', e.id::text, e.tenant_name, e.event_kind]::text, 'UTF8') || timestamptz_send(e.occurred_at)
+        SELECT 3, e.id, reconciler_encoded(2, 'suspension', e.id::text, e.tenant_name, e.event_kind) || timestamptz_send(e.occurred_at)
         FROM tenant_suspension_events e WHERE e.pass_id IS NULL
     ) few
     GROUP BY 1, 2

@@ -27,12 +27,6 @@ CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_created_by ON tenant_billing
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_deleted_by ON tenant_billing_lifecycle (deleted_pass_id) WHERE deleted_pass_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_recognised_by ON tenant_billing_lifecycle (recognised_pass_id) WHERE recognised_pass_id IS NOT NULL;
 
--- `template` names what the row is, and in encoding 1 is how it was written.
-CREATE OR REPLACE FUNCTION reconciler_encoded(encoding integer, template text, VARIADIC parts text[]) RETURNS bytea
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE encoding WHEN 1 THEN convert_to(format(template, VARIADIC parts), 'UTF8') ELSE convert_to((template || parts)::text, 'UTF8') END;
-COMMENT ON FUNCTION reconciler_encoded(integer, text, text[]) IS 'The texts and numbers of a row as bytes, for a digest.';
-
 DROP FUNCTION IF EXISTS reconciler_pass_digests(bigint, bigint, bigint, bigint);
 
 -- Bytes that no setting of a session changes: numbers and times in binary.

@@ -13,9 +13,9 @@ BEGIN
           AND (p.proname ~ '^(reconciler|billing)_' OR p.proname IN ('next_invoice_number', 'draft_invoice', 'total_invoice'))
     LOOP
         -- The statement that calls these plans them as part of itself, which a search_path of their own would prevent.
-        -- reconciler_skill_key(), reconciler_time() and billing_midnight() name no table; the callers of the others set one.
+        -- reconciler_skill_key(), reconciler_encoded(), reconciler_time() and billing_midnight() name no table; the callers of the others set one.
         IF function.proname NOT IN (
-            'reconciler_skill_key', 'billing_midnight', 'reconciler_time', 'reconciler_lifecycles', 'reconciler_portal_lives', 'reconciler_skill_spans', 'reconciler_tenant_spans')
+            'reconciler_skill_key', 'reconciler_encoded', 'billing_midnight', 'reconciler_time', 'reconciler_lifecycles', 'reconciler_portal_lives', 'reconciler_skill_spans', 'reconciler_tenant_spans')
         THEN
             EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', function.name, current_schema());
         END IF;

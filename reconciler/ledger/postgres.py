@@ -45,9 +45,8 @@ _SESSION: Final = (
 WRITE_LOCK: Final = "LOCK TABLE reconciler_writer IN SHARE ROW EXCLUSIVE MODE"
 """One writer at a time, until the end of the transaction. Whoever may only read cannot take it."""
 
-FIRST_LOCK: Final = (
-    "SELECT pg_advisory_xact_lock(hashtextextended('reconciler ledger of ' || current_schema(), 0))"
-)
+_FIRST_KEY: Final = "hashtextextended('reconciler ledger of ' || current_schema(), 0)"
+FIRST_LOCK: Final = f"SELECT pg_advisory_xact_lock({_FIRST_KEY})"
 """Instead of it where that table is not there yet."""
 
 # Whether the table is there, and whether it is locked by us now. None of these waits.
@@ -183,7 +182,7 @@ class Transaction:
         # Taken in statements of their own, so that a waiter holds no other lock.
         (((is_there, is_held),),) = self._results(_TRY_LOCK)
         if not is_there:
-            (((got,),),) = self._results(FIRST_LOCK.replace("pg_advisory", "pg_try_advisory"))
+            (((got,),),) = self._results(f"SELECT pg_try_advisory_xact_lock({_FIRST_KEY})")
             if not got:
                 on_wait()
                 self.execute(FIRST_LOCK)
