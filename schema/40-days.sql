@@ -12,11 +12,13 @@
 -- | end          | nothing is known after the last pass: there the current month ends, and every interval |
 -- | order        | of one skill's rows the portal's come before ours, and a row counts until the next one |
 -- | lifecycle    | a tenant that was re-created is another one, one that was rebound is the same          |
+-- | move         | a day that would count for two organisations counts for the one that it moved to       |
 --
 -- Ranges are half-open as well: October is from_day 2026-10-01, to_day 2026-11-01.
 -- `as_of_pass` is a position: what passes and price changes of higher numbers wrote does not count.
 -- `bound` takes each row at its best known time ('best'), or where its interval [not_before, occurred_at]
 -- makes the days as few ('least') or as many ('most') as they can have been.
+-- `lives` are the lifecycles that are asked for; null: all.
 -- Every function reads with the rights of its caller, and writes nothing. What is named billing_… is for other programs
 -- and documented in schema/README.md; what is named reconciler_… is not.
 
@@ -140,7 +142,12 @@ RETURN CASE WHEN ((day::timestamp AT TIME ZONE time_zone - interval '1 hour') AT
             ELSE day::timestamp AT TIME ZONE time_zone END;
 COMMENT ON FUNCTION billing_midnight(date, text) IS 'The first instant of a calendar day of the time zone.';
 
-CREATE OR REPLACE FUNCTION reconciler_lifecycles(as_of_pass bigint, org text)
+CREATE OR REPLACE FUNCTION reconciler_lives(org text) RETURNS bigint[] LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN org IS NOT NULL THEN ARRAY(SELECT l.id FROM tenant_billing_lifecycle l WHERE l.zitadel_org_id = org) END
+$$;
+COMMENT ON FUNCTION reconciler_lives(text) IS 'The lifecycles of an organisation; null: all of all.';
+
+CREATE OR REPLACE FUNCTION reconciler_lifecycles(as_of_pass bigint, lives bigint[])
 RETURNS TABLE (
     lifecycle_id bigint, zitadel_org_id text, tenant_name text, by_portal boolean, created_at timestamptz,
     created_not_before timestamptz, deleted_at timestamptz, deleted_not_before timestamptz, moved boolean)
@@ -159,9 +166,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         WHERE r.lifecycle_id = l.id AND r.pass_id > as_of_pass
           AND (r.deleted_pass_id IS NULL OR r.deleted_pass_id <= as_of_pass)
     ) deletion ON true
-    WHERE (org IS NULL OR l.zitadel_org_id = org) AND (l.created_pass_id IS NULL OR l.created_pass_id <= as_of_pass)
+    WHERE (lives IS NULL OR l.id = ANY (lives)) AND (l.created_pass_id IS NULL OR l.created_pass_id <= as_of_pass)
 $$;
-COMMENT ON FUNCTION reconciler_lifecycles(bigint, text) IS 'The lifecycles as the ledger had them: by_portal where the portal wrote it, moved where it goes on from another org''s.';
+COMMENT ON FUNCTION reconciler_lifecycles(bigint, bigint[]) IS 'The lifecycles as the ledger had them: by_portal where the portal wrote it, moved where it goes on from another org''s.';
 
 CREATE OR REPLACE FUNCTION reconciler_time(
     counts boolean, occurred_at timestamptz, not_before timestamptz, time_source text, observed_at timestamptz, bound text)
@@ -173,11 +180,11 @@ RETURN CASE
 COMMENT ON FUNCTION reconciler_time(boolean, timestamptz, timestamptz, text, timestamptz, text) IS 'When a row counts from: at its best known time, or where its interval makes the days the least or the most. counts: days count from this row on.';
 
 CREATE OR REPLACE FUNCTION reconciler_skill_spans(
-    starts_at timestamptz, ends_at timestamptz, as_of_pass bigint, bound text, org text)
+    starts_at timestamptz, ends_at timestamptz, as_of_pass bigint, bound text, lives bigint[])
 RETURNS TABLE (lifecycle_id bigint, skill_key text, span_start timestamptz, span_end timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 WITH alive AS MATERIALIZED (
-    SELECT l.lifecycle_id, l.tenant_name, l.by_portal FROM reconciler_lifecycles(as_of_pass, org) l
+    SELECT l.lifecycle_id, l.tenant_name, l.by_portal FROM reconciler_lifecycles(as_of_pass, lives) l
     WHERE l.created_not_before < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
 ), event AS (
     -- The first rows of all skills, the later ones within the range, and all of the portal's; each with its place among
@@ -194,7 +201,7 @@ WITH alive AS MATERIALIZED (
            reconciler_time(e.ordinal % 2 = 1, e.occurred_at, e.not_before, e.time_source, e.observed_at, bound)
     FROM tenant_skill_events e
     WHERE e.ordinal >= 2 AND e.occurred_at >= starts_at
-      AND (org IS NULL OR e.lifecycle_id IN (SELECT alive.lifecycle_id FROM alive))
+      AND (lives IS NULL OR e.lifecycle_id IN (SELECT alive.lifecycle_id FROM alive))
       AND CASE WHEN bound = 'best' THEN e.occurred_at ELSE e.not_before END < ends_at
       AND e.pass_id <= as_of_pass
     UNION ALL
@@ -234,10 +241,10 @@ WHERE o.place & 1 = 1 AND CASE
         ORDER BY e.occurred_at DESC, e.ordinal DESC LIMIT 1), true)
     END
 $$;
-COMMENT ON FUNCTION reconciler_skill_spans(timestamptz, timestamptz, bigint, text, text) IS 'When each skill was enabled within a range: [span_start, span_end); void where the end lies before the start. May overlap, and reach beyond the range.';
+COMMENT ON FUNCTION reconciler_skill_spans(timestamptz, timestamptz, bigint, text, bigint[]) IS 'When each skill was enabled within a range: [span_start, span_end); void where the end lies before the start. May overlap, and reach beyond the range.';
 
 CREATE OR REPLACE FUNCTION reconciler_tenant_spans(
-    starts_at timestamptz, ends_at timestamptz, as_of_pass bigint, bound text, org text)
+    starts_at timestamptz, ends_at timestamptz, as_of_pass bigint, bound text, lives bigint[])
 RETURNS TABLE (lifecycle_id bigint, span_start timestamptz, span_end timestamptz)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 WITH alive AS MATERIALIZED (
@@ -247,14 +254,14 @@ WITH alive AS MATERIALIZED (
            least(CASE WHEN l.deleted_at IS NOT NULL THEN greatest(
                CASE WHEN bound = 'least' THEN l.deleted_not_before ELSE l.deleted_at END,
                l.created_at + interval '1 microsecond') END, ends_at) AS until
-    FROM reconciler_lifecycles(as_of_pass, org) l
+    FROM reconciler_lifecycles(as_of_pass, lives) l
     WHERE l.created_not_before < ends_at AND (l.deleted_at IS NULL OR l.deleted_at >= starts_at)
 ), event AS (
     SELECT e.lifecycle_id, e.ordinal, e.id, e.event_kind = 'resumed' AS is_awake, e.occurred_at,
            reconciler_time(e.event_kind = 'resumed', e.occurred_at, e.not_before, e.time_source, e.observed_at, bound) AS at
     FROM tenant_suspension_events e
     WHERE e.lifecycle_id IS NOT NULL AND e.occurred_at > starts_at
-      AND (org IS NULL OR e.lifecycle_id IN (SELECT alive.lifecycle_id FROM alive))
+      AND (lives IS NULL OR e.lifecycle_id IN (SELECT alive.lifecycle_id FROM alive))
       AND CASE WHEN bound = 'best' THEN e.occurred_at ELSE e.not_before END < ends_at
       AND e.pass_id <= as_of_pass
     UNION ALL
@@ -286,10 +293,26 @@ SELECT alive.lifecycle_id, greatest(o.at, alive.since), least(o.until, alive.unt
 FROM ordered o JOIN alive ON alive.lifecycle_id = o.lifecycle_id
 WHERE o.is_awake AND greatest(o.at, alive.since) < least(o.until, alive.until)
 $$;
-COMMENT ON FUNCTION reconciler_tenant_spans(timestamptz, timestamptz, bigint, text, text) IS 'When each tenant lived and was not suspended within a range: [span_start, span_end).';
+COMMENT ON FUNCTION reconciler_tenant_spans(timestamptz, timestamptz, bigint, text, bigint[]) IS 'When each tenant lived and was not suspended within a range: [span_start, span_end).';
 
-CREATE OR REPLACE FUNCTION reconciler_days(
-    first_day date, to_day date, time_zone text, as_of_pass bigint, bound text, org text)
+CREATE OR REPLACE FUNCTION reconciler_moved(as_of_pass bigint, lives bigint[], starts_at timestamptz, ends_at timestamptz)
+RETURNS TABLE (lifecycle_id bigint, later_id bigint) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH RECURSIVE move AS MATERIALIZED (
+        SELECT m.previous_lifecycle_id AS lifecycle_id, m.lifecycle_id AS later_id
+        FROM reconciler_moves m JOIN tenant_billing_lifecycle l ON l.id = m.lifecycle_id
+        WHERE m.pass_id <= as_of_pass
+          AND l.created_at >= starts_at AND coalesce(l.created_not_before, l.created_at) < ends_at
+    ), moved AS (
+        SELECT move.* FROM move WHERE lives IS NULL OR move.lifecycle_id = ANY (lives)
+        UNION ALL
+        SELECT moved.lifecycle_id, move.later_id FROM moved JOIN move ON move.lifecycle_id = moved.later_id
+    )
+    SELECT moved.lifecycle_id, moved.later_id FROM moved
+$$;
+COMMENT ON FUNCTION reconciler_moved(bigint, bigint[], timestamptz, timestamptz) IS 'The lifecycles that ended in a move within a range, each with every lifecycle that its tenant moved to within it.';
+
+CREATE OR REPLACE FUNCTION reconciler_days_of_lives(
+    first_day date, to_day date, time_zone text, as_of_pass bigint, bound text, lives bigint[])
 RETURNS TABLE (lifecycle_id bigint, item text, skill_id text, days varbit)
 LANGUAGE plpgsql STABLE SET plan_cache_mode = force_custom_plan SET jit = off AS $$
 #variable_conflict use_column
@@ -304,7 +327,7 @@ BEGIN
     RETURN QUERY
     WITH tenant AS MATERIALIZED (
         SELECT t.lifecycle_id, t.span_start, t.span_end
-        FROM reconciler_tenant_spans(starts_at, ends_at, as_of_pass, bound, org) t
+        FROM reconciler_tenant_spans(starts_at, ends_at, as_of_pass, bound, lives) t
     ), span AS (
         SELECT t.lifecycle_id, NULL AS skill_key,
                width_bucket(t.span_start, midnights) AS first,
@@ -315,7 +338,7 @@ BEGIN
                width_bucket(greatest(s.span_start, t.span_start), midnights),
                width_bucket(least(greatest(s.span_end, s.span_start + interval '1 microsecond'), t.span_end)
                             - interval '1 microsecond', midnights)
-        FROM reconciler_skill_spans(starts_at, ends_at, as_of_pass, bound, org) s
+        FROM reconciler_skill_spans(starts_at, ends_at, as_of_pass, bound, lives) s
         JOIN tenant t ON t.lifecycle_id = s.lifecycle_id
          AND s.span_start <= s.span_end AND s.span_start < t.span_end
          AND greatest(s.span_end, s.span_start + interval '1 microsecond') > t.span_start
@@ -336,8 +359,42 @@ BEGIN
     UNION ALL
     SELECT l.lifecycle_id, 'setup_fee', NULL,
            (every_day << (length - 1) >> (width_bucket(l.created_at, midnights) - 1))::varbit
-    FROM reconciler_lifecycles(as_of_pass, org) l
+    FROM reconciler_lifecycles(as_of_pass, lives) l
     WHERE l.created_at >= starts_at AND l.created_at < ends_at AND NOT l.moved;
 END
 $$;
-COMMENT ON FUNCTION reconciler_days(date, date, text, bigint, text, text) IS 'The days that count, one bit each, for each lifecycle and item that has any: monthly_fee (the tenant itself), skill, and setup_fee on the day of the creation.';
+COMMENT ON FUNCTION reconciler_days_of_lives(date, date, text, bigint, text, bigint[]) IS 'The days that count in each lifecycle, whatever the tenant moved to: as reconciler_days, but for the day of a move.';
+
+CREATE OR REPLACE FUNCTION reconciler_days(
+    first_day date, to_day date, time_zone text, as_of_pass bigint, bound text, lives bigint[])
+RETURNS TABLE (lifecycle_id bigint, item text, skill_id text, days varbit)
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+    starts_at CONSTANT timestamptz := billing_midnight(first_day, time_zone);
+    ends_at CONSTANT timestamptz := billing_midnight(to_day, time_zone);
+    moved_to CONSTANT bigint[] := ARRAY(SELECT m.later_id FROM reconciler_moved(as_of_pass, lives, starts_at, ends_at) m);
+BEGIN
+    IF moved_to = '{}' THEN
+        RETURN QUERY SELECT * FROM reconciler_days_of_lives(first_day, to_day, time_zone, as_of_pass, bound, lives);
+        RETURN;
+    END IF;
+    -- What counts for the organisations that a tenant moved to: the least of theirs where the most is asked for.
+    RETURN QUERY
+    WITH later AS (
+        SELECT m.lifecycle_id, d.item, d.skill_id, bit_or(d.days)::varbit AS days
+        FROM reconciler_moved(as_of_pass, lives, starts_at, ends_at) m
+        JOIN reconciler_days_of_lives(
+            first_day, to_day, time_zone, as_of_pass,
+            CASE bound WHEN 'least' THEN 'most' WHEN 'most' THEN 'least' ELSE bound END, moved_to) d
+          ON d.lifecycle_id = m.later_id AND d.item <> 'setup_fee'
+        GROUP BY m.lifecycle_id, d.item, d.skill_id
+    )
+    SELECT d.lifecycle_id, d.item, d.skill_id, coalesce((d.days & ~ later.days)::varbit, d.days)
+    FROM reconciler_days_of_lives(first_day, to_day, time_zone, as_of_pass, bound, lives) d
+    LEFT JOIN later ON later.lifecycle_id = d.lifecycle_id AND later.item = d.item
+                   AND later.skill_id IS NOT DISTINCT FROM d.skill_id
+    WHERE later.days IS NULL OR bit_count(d.days & ~ later.days) > 0;
+END
+$$;
+COMMENT ON FUNCTION reconciler_days(date, date, text, bigint, text, bigint[]) IS 'The days that count, one bit each, for each lifecycle and item that has any: monthly_fee (the tenant itself), skill, and setup_fee on the day of the creation.';

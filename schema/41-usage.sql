@@ -10,7 +10,7 @@
 -- | no price    | a skill without a price counts with 0, and its line says so                                        |
 
 CREATE OR REPLACE FUNCTION reconciler_lines(
-    from_day date, to_day date, time_zone text, as_of_pass bigint, org text, bounds boolean, prices_of date, by_price boolean)
+    from_day date, to_day date, time_zone text, as_of_pass bigint, lives bigint[], bounds boolean, prices_of date, by_price boolean)
 RETURNS TABLE (
     month date, zitadel_org_id text, tenant_name text, lifecycle_id bigint, item text, skill_id text,
     days integer, least_days integer, most_days integer, month_days integer,
@@ -38,7 +38,7 @@ BEGIN
                    bit_or(d.days) FILTER (WHERE bound = 'least' OR d.item = 'setup_fee') AS least,
                    bit_or(d.days) FILTER (WHERE bound = 'most' OR d.item = 'setup_fee') AS most
             FROM unnest(wanted) AS bound
-            CROSS JOIN LATERAL reconciler_days(first, last, time_zone, as_of_pass, bound, org) d
+            CROSS JOIN LATERAL reconciler_days(first, last, time_zone, as_of_pass, bound, lives) d
             GROUP BY d.lifecycle_id, d.item, d.skill_id
         ), price AS MATERIALIZED (
             SELECT p.* FROM reconciler_prices(prices_at, prices_of) p
@@ -89,7 +89,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION reconciler_lines(date, date, text, bigint, text, boolean, date, boolean) IS 'billing_usage() at a position; without by_price a line for each month, lifecycle and item, and no amounts.';
+COMMENT ON FUNCTION reconciler_lines(date, date, text, bigint, bigint[], boolean, date, boolean) IS 'billing_usage() at a position; without by_price a line for each month, lifecycle and item, and no amounts.';
 
 CREATE OR REPLACE FUNCTION billing_skill_days(
     from_day date, to_day date, time_zone text DEFAULT 'Europe/Zurich', as_of timestamptz DEFAULT NULL,
@@ -102,7 +102,7 @@ DECLARE
 BEGIN
     RETURN QUERY
     SELECT l.zitadel_org_id, l.tenant_name, d.lifecycle_id, d.skill_id, bit_count(d.days)::integer
-    FROM reconciler_days(from_day, to_day, time_zone, at_pass, bound, org) d
+    FROM reconciler_days(from_day, to_day, time_zone, at_pass, bound, reconciler_lives(org)) d
     JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
     WHERE d.item = 'skill';
 END
@@ -123,7 +123,7 @@ BEGIN
     FROM (
         SELECT d.lifecycle_id, coalesce(max(bit_count(d.days)) FILTER (WHERE d.item = 'monthly_fee'), 0)::integer AS days,
                bool_or(d.item = 'setup_fee') AS set_up
-        FROM reconciler_days(from_day, to_day, time_zone, at_pass, bound, org) d
+        FROM reconciler_days(from_day, to_day, time_zone, at_pass, bound, reconciler_lives(org)) d
         WHERE d.item <> 'skill' GROUP BY d.lifecycle_id
     ) found
     JOIN tenant_billing_lifecycle l ON l.id = found.lifecycle_id;
@@ -145,7 +145,7 @@ BEGIN
     RETURN QUERY
     WITH price AS MATERIALIZED (SELECT p.* FROM reconciler_prices(at_pass) p)
     SELECT of_day.day, l.zitadel_org_id, l.tenant_name, d.lifecycle_id, d.item, d.skill_id, p.value, v.value
-    FROM reconciler_days(from_day, to_day, time_zone, at_pass, 'best', org) d
+    FROM reconciler_days(from_day, to_day, time_zone, at_pass, 'best', reconciler_lives(org)) d
     JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
     CROSS JOIN LATERAL (
         SELECT from_day + n AS day FROM generate_series(0, to_day - from_day - 1) AS n WHERE get_bit(d.days, n) = 1) of_day
@@ -173,7 +173,7 @@ DECLARE
     at_pass CONSTANT bigint := reconciler_asked(from_day, to_day, time_zone, org, 'best', as_of, as_of_pass);
 BEGIN
     RETURN QUERY SELECT * FROM reconciler_lines(
-        from_day, to_day, time_zone, at_pass, org, coalesce(bounds, false), prices_of, true);
+        from_day, to_day, time_zone, at_pass, reconciler_lives(org), coalesce(bounds, false), prices_of, true);
 END
 $$;
 COMMENT ON FUNCTION billing_usage(date, date, text, timestamptz, boolean, text, bigint, date) IS 'What the events add up to at the prices of their days: a line for each month, lifecycle, item (setup_fee, monthly_fee or skill) and price, each rounded half-up to 0.01; priced is false for a skill without a price. With bounds also the least and the most it can have been; with prices_of at the prices of that day instead. Nothing is invoiced.';

@@ -59,7 +59,7 @@ BEGIN
     END IF;
     RETURN QUERY
     WITH line AS (
-        SELECT u.* FROM reconciler_lines(from_day, to_day, time_zone, as_of_pass, org, true, NULL, true) u
+        SELECT u.* FROM reconciler_lines(from_day, to_day, time_zone, as_of_pass, reconciler_lives(org), true, NULL, true) u
     )
     SELECT 'unpriced', true, line.zitadel_org_id, line.tenant_name, line.lifecycle_id, line.skill_id,
            NULL::timestamptz, NULL::timestamptz, NULL::integer, NULL::integer

@@ -47,7 +47,7 @@ BEGIN
            CASE WHEN number > 1 THEN coalesce(earlier.net_chf, 0.00) END
     FROM (
         SELECT l.zitadel_org_id, l.month, l.vat_rate_chli, sum(l.amount_chf) AS net_chf
-        FROM reconciler_lines(from_day, to_day, billing_close.time_zone, at_pass, org, false, NULL, true) l GROUP BY 1, 2, 3
+        FROM reconciler_lines(from_day, to_day, billing_close.time_zone, at_pass, reconciler_lives(org), false, NULL, true) l GROUP BY 1, 2, 3
     ) now
     FULL JOIN (
         SELECT t.zitadel_org_id, t.month, t.vat_rate_chli, t.net_chf

@@ -2,7 +2,7 @@
 DROP FUNCTION IF EXISTS
     billing_close, billing_doubts, billing_ready, billing_days, billing_enabled_now, billing_invoice_lines, billing_position, billing_prices, billing_set_price,
     billing_skill_days, billing_tenant_days, billing_totals, billing_usage, billing_vat, billing_midnight,
-    reconciler_doubts, reconciler_gaps, reconciler_lines, reconciler_days, reconciler_skill_spans, reconciler_tenant_spans, reconciler_time, reconciler_lifecycles,
+    reconciler_doubts, reconciler_gaps, reconciler_lines, reconciler_days, reconciler_days_of_lives, reconciler_moved, reconciler_lives, reconciler_skill_spans, reconciler_tenant_spans, reconciler_time, reconciler_lifecycles,
     reconciler_asked, reconciler_position_at, reconciler_await_writer,
     reconciler_prices, reconciler_show_prices, reconciler_record_price, reconciler_unset_price, reconciler_billed_until;
 DO $$ BEGIN

@@ -9,7 +9,7 @@ from msgspec import Struct
 from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_either
 from reconciler.commands.values import given_span, given_time
-from reconciler.core.history import Answer, Span, WrittenLifecycle, answer, within
+from reconciler.core.history import Answer, Span, WrittenLifecycle, answer_of_day, within
 from reconciler.core.text import quoted, stamp
 from reconciler.errors import UsageError
 from reconciler.ledger import history_reader, schema
@@ -58,6 +58,7 @@ def history(
     with parts.database.transaction(read_only=True) as transaction:
         schema.check_current(transaction, parts.database)
         found = history_reader.history(transaction, tenant, org=org)
+        moved_to = history_reader.moved_to(transaction, found) if asked else {}
         last = last_pass(transaction).last_pass
     if not found:
         if tenant is not None:
@@ -67,7 +68,7 @@ def history(
     if at is not None and asked is not None:
         if asked.start >= known_until:
             raise UsageError(f"--at {at}: not known yet; the last pass was at {stamp(known_until)}")
-        answers = [answer(one, asked, known_until) for one in found]
+        answers = [answer_of_day(one, asked, known_until, moved_to.get(one.id, ())) for one in found]
         told = _At(tenant, org, at, asked.start, asked.end, known_until, answers)
         return print_either(output, to_json(told), answered(answers, at, asked, known_until))
     span = (

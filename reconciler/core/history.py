@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from reconciler.core.kinds import MEANING, SUSPENSION, Kind, kinds_of
+from reconciler.core.text import org_text
 
 
 class PassRecord(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -129,6 +130,33 @@ class Answer(Struct, frozen=True, kw_only=True, rename="camel"):
     skills: Sequence[SkillAnswer]
 
 
+def answer_of_day(
+    lifecycle: WrittenLifecycle, asked: Span, until: datetime, moved_to: Sequence[WrittenLifecycle]
+) -> Answer:
+    """Whether that calendar day counted for it, as known at `until`.
+
+    A day counts for one organisation: the last one that its tenant moved to and for which it counts.
+    """
+    found = answer(lifecycle, asked, until)
+    later = [one for each in moved_to if (one := answer(each, asked, until)).is_billable]
+    if not later:
+        return found
+    org = org_text(later[-1].zitadel_org_id, later[-1].org_name)
+    because = f"the day counts for the org that it moved to, {org}"
+    of_later = {skill.skill_id for one in later for skill in one.skills if skill.is_billable}
+    return replace(
+        found,
+        is_billable=False,
+        because=because if found.is_billable else found.because,
+        skills=[
+            replace(one, is_billable=False, because=because)
+            if one.is_billable and one.skill_id in of_later
+            else one
+            for one in found.skills
+        ],
+    )
+
+
 def answer(lifecycle: WrittenLifecycle, asked: Span, until: datetime) -> Answer:
     """Whether it was billable at some instant of the span, and each of its skills, as known at `until`.
 
@@ -138,7 +166,7 @@ def answer(lifecycle: WrittenLifecycle, asked: Span, until: datetime) -> Answer:
     asked = Span(asked.start, min(asked.end, until))
     found = spans(lifecycle, until)
     life = Span(lifecycle.created_at, max(lifecycle.deleted_at or until, lifecycle.created_at))
-    active = list(_without(life, found.get(None, ())))
+    active = list(_active(lifecycle, life, found.get(None, ())))
     counted = [both for one in active if (both := one.common(asked))]
     if asked.end <= life.start:
         because = "it was not created yet"
@@ -201,14 +229,19 @@ def _decisive(rows: Sequence[WrittenRow], asked: Span) -> Sequence[WrittenRow]:
     return [*before[-1:], *within] or rows[:1]
 
 
-def _without(life: Span, suspensions: Sequence[Span]) -> Iterator[Span]:
-    """The life without its suspensions."""
+def _active(lifecycle: WrittenLifecycle, life: Span, suspensions: Sequence[Span]) -> Iterator[Span]:
+    """The life without its suspensions. One of a single instant was suspended if it ended so."""
+    if not life.length:
+        rows = [row for row in _in_order(lifecycle.rows) if row.kind in kinds_of(SUSPENSION)]
+        if not any(MEANING[row.kind].switches for row in rows[-1:]):
+            yield life
+        return
     start = life.start
     for one in suspensions:
         if start < one.start:
             yield Span(start, min(one.start, life.end))
         start = max(start, one.end)
-    if start < life.end or (not suspensions and start == life.end):
+    if start < life.end:
         yield Span(start, life.end)
 
 

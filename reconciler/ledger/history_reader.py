@@ -1,8 +1,10 @@
 """Reads rows back, with the passes that wrote them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from reconciler.core.history import (
@@ -20,64 +22,38 @@ from reconciler.ledger.queries import load
 
 _SQL: Final = load("history_reader")
 
-# Unused filters are NULL, and `= NULL` matches no row.
-_LIFECYCLES = """
-SELECT id, tenant_name, tenant_uid, zitadel_org_id, cluster_uid, created_at, deleted_at,
-       created_not_before, created_time_source, created_observed_at, created_pass_id,
-       deleted_not_before, deleted_time_source, deleted_observed_at, deleted_pass_id,
-       (SELECT c.display_name FROM org_billing_config c WHERE c.zitadel_org_id = l.zitadel_org_id)
-FROM tenant_billing_lifecycle l
-WHERE zitadel_org_id = %s OR tenant_name = %s OR tenant_uid = %s
-   OR id IN (SELECT lifecycle_id FROM reconciler_rebindings WHERE old_uid = %s)
-ORDER BY tenant_name, created_at, id
-"""
-
-# Rows of the portal name no lifecycle; theirs is the one of that name that the portal began.
-_EVENTS = """
-WITH mine AS (
-    SELECT id, tenant_name, created_pass_id FROM tenant_billing_lifecycle WHERE id = ANY(%s)
-), event AS NOT MATERIALIZED (
-    SELECT lifecycle_id, tenant_name, event_kind, skill_id,
-           occurred_at, not_before, time_source, observed_at, pass_id, ordinal, id
-    FROM tenant_skill_events
-    UNION ALL
-    SELECT lifecycle_id, tenant_name, event_kind, NULL,
-           occurred_at, not_before, time_source, observed_at, pass_id, ordinal, id
-    FROM tenant_suspension_events
-), of_mine AS (
-    SELECT mine.id AS mine_id, event.* FROM mine JOIN event ON event.lifecycle_id = mine.id
-    UNION ALL
-    SELECT mine.id, event.* FROM mine
-    JOIN reconciler_portal_lives() life ON life.lifecycle_id = mine.id
-    JOIN event ON event.lifecycle_id IS NULL AND event.tenant_name = life.tenant_name
-              AND event.occurred_at > life.after AND event.occurred_at <= life.until
-    WHERE mine.created_pass_id IS NULL
-)
-SELECT mine_id, event_kind, skill_id, occurred_at, not_before, time_source, observed_at, pass_id
-FROM of_mine ORDER BY occurred_at, ordinal NULLS FIRST, skill_id COLLATE "C" NULLS FIRST, id
-"""
-
-_PASSES = """
-SELECT id, source, cluster_uid, resource_version, asked_at, observed_at, written_at
-FROM reconciler_passes WHERE id = ANY(%s)
-"""
-
 
 def history(
     transaction: Transaction, tenant: str | None = None, *, org: str | None = None
 ) -> Sequence[WrittenLifecycle]:
     """All lifecycles of a tenant, by its name or a uid, or of an org, by name and oldest first."""
-    found = transaction.rows(_LIFECYCLES, org, tenant, tenant, tenant)
-    events = transaction.rows(_EVENTS, [row[0] for row in found])
+    # Unused filters are NULL, and `= NULL` matches no row.
+    return _lifecycles(transaction, transaction.rows(_SQL["found"], org, tenant, tenant, tenant))
+
+
+def moved_to(
+    transaction: Transaction, lifecycles: Sequence[WrittenLifecycle]
+) -> Mapping[int, Sequence[WrittenLifecycle]]:
+    """What each of these goes on in, by its id: the lifecycle it moved to, and where that moved to."""
+    moves = transaction.rows(_SQL["moves"], [one.id for one in lifecycles])
+    numbers = sorted({(later,) for _, later in moves})
+    later = {one.id: one for one in _lifecycles(transaction, numbers)}
+    return {id_: [later[number] for _, number in group] for id_, group in groupby(moves, itemgetter(0))}
+
+
+def _lifecycles(transaction: Transaction, numbers: Sequence[tuple[int]]) -> Sequence[WrittenLifecycle]:
+    ids = [number for (number,) in numbers]
+    found = transaction.rows(_SQL["lifecycles"], ids)
+    events = transaction.rows(_SQL["events"], ids)
     of = defaultdict[int, list[tuple[Any, ...]]](list)
     for lifecycle_id, *event in events:
         of[lifecycle_id].append(tuple(event))
     overrides = defaultdict[int, list[WrittenOverride]](list)
-    for lifecycle_id, *decided in transaction.rows(_SQL["overrides"], [row[0] for row in found]):
+    for lifecycle_id, *decided in transaction.rows(_SQL["overrides"], ids):
         overrides[lifecycle_id].append(_override(decided))
-    numbers = {row[10] for row in found} | {row[14] for row in found} | {row[7] for row in events}
-    wanted = sorted(number for number in numbers if number is not None)
-    passes = {row[0]: _pass(row) for row in transaction.rows(_PASSES, wanted)}
+    wrote = {row[10] for row in found} | {row[14] for row in found} | {row[7] for row in events}
+    wanted = sorted(number for number in wrote if number is not None)
+    passes = {row[0]: _pass(row) for row in transaction.rows(_SQL["passes"], wanted)}
     lifecycles = []
     for row in found:
         id_, name, uid, pays, cluster_uid, created_at, deleted_at, *evidence = row

@@ -74,12 +74,11 @@ def groups(
         found = usage_in(transaction, database, question)
         if by is not By.DAY:
             return found, grouped(found.lines, by, names=found.names.get, sort=sort, top=top)
-        period, ids = found.period, _lifecycles(transaction, question.tenant)
+        period, lives = found.period, _lives(transaction, question)
         rows = transaction.rows(
             _SQL["by_day"],
             *(period.start, (period.end - period.start).days),
-            *(period.start, period.end, found.time_zone, found.as_of_pass, question.org),
-            *(ids, ids),
+            *(period.start, period.end, found.time_zone, found.as_of_pass, lives),
         )
     days = [
         Group(key=day.isoformat(), tenants=tenants, tenant_days=tenants, skill_days=skills)
@@ -127,7 +126,7 @@ def usage_in(transaction: Transaction, database: Database, question: Question) -
     """`usage` in a transaction. An `as_of` has to lie far enough back that nothing is being written."""
     _check(transaction, database, question)
     period, as_of, prices_of = question.period, question.as_of, question.prices_of
-    ids = _lifecycles(transaction, question.tenant)
+    lives = _lives(transaction, question)
     if isinstance(prices_of, datetime):
         prices_of = date_at(transaction, prices_of, question.time_zone)
     position = _position(transaction, database, question)
@@ -137,16 +136,15 @@ def usage_in(transaction: Transaction, database: Database, question: Question) -
     ((last_pass, until),) = transaction.rows(_SQL["last_look"], position)
     rows = transaction.rows(
         _SQL["lines"],
-        *(period.start, period.end, question.time_zone, position, question.org),
+        *(period.start, period.end, question.time_zone, position, lives),
         *(True, prices_of, question.prices),
-        *(ids, ids),
     )
     bounded = sorted((_line(row, prices=question.prices) for row in rows), key=in_order)
     lines = bounded if question.bounds else [_unbounded(line) for line in bounded if line.days]
     doubts = transaction.rows(
         _SQL["doubts"],
         *(period.start, period.end, question.time_zone, position, question.org, question.longest_gap),
-        *(ids, question.tenant, ids),
+        *(question.tenant, question.tenant, lives),
     )
     return Usage(
         period=period,
@@ -189,14 +187,15 @@ def _check(transaction: Transaction, database: Database, question: Question) -> 
         raise UsageError(f"the ledger has no org {quoted(question.org)}")
 
 
-def _lifecycles(transaction: Transaction, tenant: str | None) -> Sequence[int] | None:
-    """The lifecycles of a tenant; None: of all. Raises UsageError where the ledger has none."""
-    if tenant is None:
-        return None
-    ids = [id_ for (id_,) in transaction.rows(_SQL["tenant"], tenant, tenant, tenant)]
-    if not ids:
-        raise UsageError(f"the ledger has no tenant {quoted(tenant)}")
-    return ids
+def _lives(transaction: Transaction, question: Question) -> list[int] | None:
+    """The lifecycles that are asked for; None: all. Raises UsageError for an unknown tenant."""
+    if question.tenant is None:
+        lives: list[int] | None = transaction.value(_SQL["lives"], question.org)
+        return lives
+    rows = transaction.rows(_SQL["tenant"], *[question.tenant] * 3)
+    if not rows:
+        raise UsageError(f"the ledger has no tenant {quoted(question.tenant)}")
+    return [id_ for id_, org in rows if question.org in (None, org)]
 
 
 def _doubt(row: Sequence[Any]) -> Doubt:

@@ -3,7 +3,7 @@
 -- days --
 -- The days that count at a position, one bit each, for each lifecycle, item and skill that has any: from day, to day, time
 -- zone, position, bound, org.
-SELECT d.lifecycle_id, d.item, d.skill_id, d.days::text FROM reconciler_days(%s, %s, %s, %s, %s, %s) d
+SELECT d.lifecycle_id, d.item, d.skill_id, d.days::text FROM reconciler_days(%s, %s, %s, %s, %s, reconciler_lives(%s)) d
 
 -- midnights --
 -- The first instant of each day from one to the other, both included.

@@ -137,8 +137,8 @@ class History:
             )
             end = self._instant(since, until) if chance.random() < 0.6 else until
             deletions = list(self._deletions(life, end, until)) if end < until else []
-            if deletions and deletions[-1].withdrawn_by is not None:
-                end = until
+            if deletions:
+                end = deletions[-1].at if deletions[-1].withdrawn_by is None else until
             self._lives.append(replace(life, deletions=deletions))
             self._events_of(life, min(end, until))
             if not deletions or deletions[-1].withdrawn_by is not None:

@@ -4,7 +4,7 @@ Slow, and written from the README's table alone: nothing here knows the SQL, and
 because of what an interval next to it says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 Bound = Literal["best", "least", "most"]
+OPPOSITE: Mapping[Bound, Bound] = {"best": "best", "least": "most", "most": "least"}
 COLUMNS = {
     "setup_fee": "tenant_setup_fee_chf",
     "monthly_fee": "tenant_monthly_fee_chf",
@@ -151,7 +152,7 @@ def lines(
     recorded = known if prices_of is None else max((one.id for one in rows.prices), default=0)
     found = []
     for life in rows.lives:
-        of = {bound: Reckoning(rows, life, zone, known, bound) for bound in ("best", "least", "most")}
+        of = {bound: OfItsOrg(rows, life, zone, known, bound) for bound in OPPOSITE}
         skills = sorted({event.skill for event in of["best"].events if event.skill is not None})
         for item, skill in [
             ("setup_fee", None),
@@ -292,7 +293,7 @@ class Reckoning:
         return bool(before) and before[-1]
 
     def _is_enabled(self, skill: str, instant: datetime) -> bool:
-        of = self._of[skill]
+        of = self._of.get(skill, [])
         for number, (event, at) in enumerate(of):
             if not event.on:
                 continue
@@ -304,6 +305,28 @@ class Reckoning:
             if at == instant == until:
                 return True
         return False
+
+
+class OfItsOrg(Reckoning):
+    """A lifecycle without the days that count for the organisation that its tenant moved to."""
+
+    def __init__(self, rows: Rows, life: Life, zone: ZoneInfo, known: int, bound: Bound) -> None:
+        super().__init__(rows, life, zone, known, bound)
+        self._later = [
+            Reckoning(rows, one, zone, known, OPPOSITE[bound]) for one in _moved_to(rows, life)
+        ]
+
+    def counts(self, day: date, skill: str | None) -> bool:
+        return super().counts(day, skill) and not any(one.counts(day, skill) for one in self._later)
+
+
+def _moved_to(rows: Rows, life: Life) -> Iterator[Life]:
+    """Each lifecycle that the tenant went on in, from move to move."""
+    for one in rows.lives:
+        if one.id > life.id:
+            if not one.moved:
+                return
+            yield one
 
 
 def each_day(start: date, end: date) -> Iterator[date]:

@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from reconciler.core.history import answer
+from reconciler.core.history import answer_of_day
 from reconciler.ledger.calendar import day
-from reconciler.ledger.history_reader import history
+from reconciler.ledger.history_reader import history, moved_to
 from tests.conftest import open_database
 from tests.proofs.usage.histories import ZURICH, History, put_in
 
@@ -34,6 +34,7 @@ def test_a_skill_is_billable_on_a_day_exactly_where_usage_counts_it(
             for life in history(transaction, org=org)
         ]
         assert len(lives) == len(rows.lives)
+        later = moved_to(transaction, lives)
         for one in days:
             usage = transaction.rows(
                 "SELECT lifecycle_id, skill_id FROM billing_skill_days(%s, %s)",
@@ -41,7 +42,7 @@ def test_a_skill_is_billable_on_a_day_exactly_where_usage_counts_it(
                 one + timedelta(days=1),
             )
             asked = day(transaction, one, ZURICH.key)
-            answers = [answer(life, asked, until) for life in lives]
+            answers = [answer_of_day(life, asked, until, later.get(life.id, ())) for life in lives]
             billable = {
                 (life.lifecycle_id, skill.skill_id)
                 for life in answers
