@@ -80,7 +80,7 @@ def test_a_move_is_dated_by_the_label_and_what_changed_since_belongs_to_the_new_
         (line["zitadelOrgId"], line["item"], line["skillId"]): line["days"]
         for line in json.loads(usage.out)["lines"]
     }
-    assert days["org-1", "skill", "mail"] == 7
+    assert days["org-1", "skill", "mail"] == 6
     assert days["org-2", "skill", "mail"] == 4
     assert days["org-2", "skill", "wiki"] == 6
 
