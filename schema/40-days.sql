@@ -145,7 +145,7 @@ COMMENT ON FUNCTION billing_midnight(date, text) IS 'The first instant of a cale
 CREATE OR REPLACE FUNCTION reconciler_lives(org text) RETURNS bigint[] LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN org IS NOT NULL THEN ARRAY(SELECT l.id FROM tenant_billing_lifecycle l WHERE l.zitadel_org_id = org) END
 $$;
-COMMENT ON FUNCTION reconciler_lives(text) IS 'The lifecycles of an organisation; null: all of all.';
+COMMENT ON FUNCTION reconciler_lives(text) IS 'The lifecycles of an organisation; null where none is given, which stands for every lifecycle.';
 
 CREATE OR REPLACE FUNCTION reconciler_lifecycles(as_of_pass bigint, lives bigint[])
 RETURNS TABLE (

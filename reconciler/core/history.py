@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -130,6 +131,9 @@ class Answer(Struct, frozen=True, kw_only=True, rename="camel"):
     skills: Sequence[SkillAnswer]
 
 
+Found = TypeVar("Found", Answer, SkillAnswer)
+
+
 def answer_of_day(
     lifecycle: WrittenLifecycle, asked: Span, until: datetime, moved_to: Sequence[WrittenLifecycle]
 ) -> Answer:
@@ -138,23 +142,21 @@ def answer_of_day(
     A day counts for one organisation: the last one that its tenant moved to and for which it counts.
     """
     found = answer(lifecycle, asked, until)
-    later = [one for each in moved_to if (one := answer(each, asked, until)).is_billable]
-    if not later:
-        return found
-    org = org_text(later[-1].zitadel_org_id, later[-1].org_name)
-    because = f"the day counts for the org that it moved to, {org}"
-    of_later = {skill.skill_id for one in later for skill in one.skills if skill.is_billable}
+    later = [answer(one, asked, until) for one in moved_to]
+    of_skills = {skill.skill_id: one for one in later for skill in one.skills if skill.is_billable}
     return replace(
-        found,
-        is_billable=False,
-        because=because if found.is_billable else found.because,
-        skills=[
-            replace(one, is_billable=False, because=because)
-            if one.is_billable and one.skill_id in of_later
-            else one
-            for one in found.skills
-        ],
+        _given_up(found, next((one for one in reversed(later) if one.is_billable), None)),
+        skills=[_given_up(skill, of_skills.get(skill.skill_id)) for skill in found.skills],
     )
+
+
+def _given_up(found: Found, to: Answer | None) -> Found:
+    """The same, not billable if the day counts for the org of another answer."""
+    if to is None or not found.is_billable:
+        return found
+    org = org_text(to.zitadel_org_id, to.org_name)
+    because = f"the day counts for the org that it moved to, {org}"
+    return replace(found, is_billable=False, because=because)
 
 
 def answer(lifecycle: WrittenLifecycle, asked: Span, until: datetime) -> Answer:

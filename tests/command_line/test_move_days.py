@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.core.history import Span, WrittenLifecycle, WrittenRow, answer_of_day
+from reconciler.core.kinds import Kind
 from tests.command_line.snapshots import snapshot, tenant
 from tests.conftest import Command, Ran
 
 Pass = Callable[..., Ran]
+DAY = Span(datetime(2025, 12, 10, tzinfo=UTC), datetime(2025, 12, 10, tzinfo=UTC) + timedelta(days=1))
 
 
 @pytest.fixture
@@ -23,6 +27,38 @@ def at(command: Command, tmp_path: Path) -> Pass:
         return command(*(words or ("run",)), "--snapshot", file)
 
     return at
+
+
+def lived(*skills: str, org: str) -> WrittenLifecycle:
+    """One that lived for the day with these skills."""
+    rows = [WrittenRow(kind=Kind.ENABLED, skill_id=one, occurred_at=DAY.start) for one in skills]
+    return WrittenLifecycle(
+        id=1,
+        tenant_name="bea",
+        tenant_uid=None,
+        zitadel_org_id=org,
+        cluster_uid=None,
+        created_at=DAY.start,
+        deleted_at=None,
+        rows=rows,
+    )
+
+
+def test_each_skill_names_the_org_that_its_day_counts_for() -> None:
+    """Mail went with her to org-2 and not on to org-3."""
+    found = answer_of_day(
+        lived("mail", "wiki", "chat", org="org-1"),
+        DAY,
+        DAY.end,
+        [lived("mail", "wiki", org="org-2"), lived("wiki", org="org-3")],
+    )
+    moved = "the day counts for the org that it moved to, "
+    assert (found.is_billable, found.because) == (False, f"{moved}org-3")
+    assert {one.skill_id: (one.is_billable, one.because) for one in found.skills} == {
+        "chat": (True, "it was enabled"),
+        "mail": (False, f"{moved}org-2"),
+        "wiki": (False, f"{moved}org-3"),
+    }
 
 
 def move(at: Pass, time: str, org: str, **spec: Any) -> None:
