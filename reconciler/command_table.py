@@ -279,6 +279,24 @@ _CLOSE = Command(
     ("reconciler close 2026-10",),
     (ExitStatus.REFUSED,),
 )
+_VOID = Command(
+    "void a pass that should never have been, and all passes after it",
+    "For a pass with a wrong time or over the wrong tenants, which later passes cannot put right. Its "
+    "rows are withdrawn and kept on record, and the ledger is as the pass before it left it. Only the "
+    "owner of the tables may.",
+    (
+        Flag("first_pass", None, "PASS", "number of the first pass that is voided", {"type": int}),
+        Flag("--because", "Record", "TEXT", "why, for the record; not needed with --dry-run"),
+        _BY,
+        Flag("--dry-run", "Output", None, "print what would be withdrawn, and change nothing"),
+        Flag("--yes", "Record", None, "void without asking"),
+        *(_output("text", "json"), *_LEDGER),
+    ),
+    (
+        "reconciler void 12 --dry-run",
+        "reconciler void 12 --because 'file dated 2027 by mistake'",
+    ),
+)
 _SKILL = Flag("skill", None, "SKILL", "an entry of spec.packages")
 _ORG = Flag("org", None, "ORG", "id of the Zitadel organisation")
 _BY_AND_OUTPUT = (_BY, _output("text", "json"))
@@ -495,6 +513,7 @@ COMMANDS: dict[str, Command | Group] = {
     "close": _CLOSE,
     "pricing": _PRICING,
     "org": _ORGS,
+    "void": _VOID,
     "schema": _SCHEMA,
     "settings": _SETTINGS,
     "completion": _COMPLETION,

@@ -53,7 +53,7 @@ COMMENT ON COLUMN reconciler_passes.lifecycle_inserted IS 'Number of lifecycles 
 COMMENT ON COLUMN reconciler_passes.lifecycle_deleted IS 'Number of lifecycles that the pass ended.';
 COMMENT ON COLUMN reconciler_passes.events_inserted IS 'Number of rows that it wrote to tenant_skill_events.';
 COMMENT ON COLUMN reconciler_passes.suspension_events_inserted IS 'Number of rows that it wrote to tenant_suspension_events.';
-COMMENT ON COLUMN reconciler_passes.quarantined IS 'Tenants that could not be read or that wait for an operator''s decision: [{"tenantName", "reason"}].';
+COMMENT ON COLUMN reconciler_passes.quarantined IS 'Tenants that could not be read or that wait for an operator''s decision: [{"tenantName", "tenantUid", "reason"}].';
 COMMENT ON COLUMN reconciler_passes.held_back IS 'The deletions that the brake held back: [{"tenantName", "tenantUid"}].';
 COMMENT ON COLUMN reconciler_passes.adopted_cluster IS 'True if an operator let this cluster continue the previous one (--adopt-cluster).';
 COMMENT ON COLUMN reconciler_passes.complete IS 'True if the snapshot has all tenants. False for one watched change, or for a record of how far the watch has come.';

@@ -64,12 +64,23 @@ COMMENT ON FUNCTION reconciler_await_writer() IS 'Waits until whatever is being 
 CREATE OR REPLACE FUNCTION reconciler_position_at(as_of timestamptz) RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT greatest(
         (SELECT max(p.id) FROM reconciler_passes p WHERE p.id < later.id),
-        (SELECT max(h.id) FROM reconciler_price_history h WHERE h.id < later.id))
+        (SELECT max(h.id) FROM reconciler_price_history h WHERE h.id < later.id),
+        (SELECT max(v.id) FROM reconciler_voids v WHERE v.id < later.id))
     FROM (SELECT least(
         coalesce((SELECT min(p.id) FROM reconciler_passes p WHERE as_of IS NOT NULL AND p.written_at > as_of), 9223372036854775807),
-        coalesce((SELECT min(h.id) FROM reconciler_price_history h WHERE as_of IS NOT NULL AND h.recorded_at > as_of), 9223372036854775807)) AS id) later
+        coalesce((SELECT min(h.id) FROM reconciler_price_history h WHERE as_of IS NOT NULL AND h.recorded_at > as_of), 9223372036854775807),
+        coalesce((SELECT min(v.id) FROM reconciler_voids v WHERE as_of IS NOT NULL AND v.decided_at > as_of), 9223372036854775807)) AS id) later
 $$;
-COMMENT ON FUNCTION reconciler_position_at(timestamptz) IS 'The last pass or price change before the first that was written after as_of; null: of all.';
+COMMENT ON FUNCTION reconciler_position_at(timestamptz) IS 'The last pass, price change or void before the first that was written after as_of; null: of all.';
+
+CREATE OR REPLACE FUNCTION reconciler_voided(as_of timestamptz, as_of_pass bigint) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT format('what the ledger said then was voided at %s by %s: %s',
+                  to_char(v.decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), v.decided_by, v.because)
+    FROM reconciler_voids v
+    WHERE as_of >= v.voided_from AND as_of < v.decided_at OR as_of_pass >= v.first_pass_id AND as_of_pass < v.id
+    ORDER BY v.id DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION reconciler_voided(timestamptz, bigint) IS 'If passes up to that time or position were voided: when, by whom and why. Otherwise null.';
 
 CREATE OR REPLACE FUNCTION billing_position(as_of timestamptz DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
@@ -120,7 +131,10 @@ BEGIN
         RAISE NOTICE 'organisation % has no tenant: nothing counts', quote_literal(org);
     END IF;
     last := billing_position(as_of);
-    IF as_of_pass > last THEN
+    IF reconciler_voided(as_of, as_of_pass) IS NOT NULL THEN
+        RAISE EXCEPTION 'as of %: %', coalesce(as_of::text, 'pass ' || as_of_pass), reconciler_voided(as_of, as_of_pass)
+            USING ERRCODE = 'invalid_parameter_value';
+    ELSIF as_of_pass > last THEN
         RAISE EXCEPTION 'as of pass %: the last is %', as_of_pass, last USING ERRCODE = 'invalid_parameter_value';
     ELSIF as_of_pass IS NOT NULL AND NOT EXISTS (SELECT FROM reconciler_passes p WHERE p.id <= as_of_pass) THEN
         RAISE EXCEPTION 'as of pass %: the first is %', as_of_pass, (SELECT min(p.id) FROM reconciler_passes p)

@@ -105,6 +105,16 @@ FROM (
                reconciler_encoded($5, 'override', o.override, o.lifecycle_id::text, o.outside::text, o.because, o.decided_by, o.database_user)
                || timestamptz_send(o.decided_at) || coalesce(timestamptz_send(o.effective_at), '')
         FROM reconciler_overrides o WHERE o.pass_id BETWEEN $1 AND $2
+        UNION ALL
+        -- What was voided since the pass before.
+        SELECT sealing.pass_id, 13, v.id,
+               reconciler_encoded($5, 'void', v.id::text, v.first_pass_id::text, v.last_pass_id::text, v.because, v.decided_by, v.database_user)
+               || timestamptz_send(v.voided_from) || timestamptz_send(v.decided_at)
+               || coalesce((SELECT sha256(string_agg(reconciler_encoded($5, 'row', r.table_name, r.row::text), '' ORDER BY r.id))
+                            FROM reconciler_voided_rows r WHERE r.void_id = v.id), '')
+        FROM reconciler_voids v
+        CROSS JOIN LATERAL (SELECT min(p.id) AS pass_id FROM reconciler_passes p WHERE p.id > v.id) sealing
+        WHERE sealing.pass_id BETWEEN $1 AND $2
     ) few
     GROUP BY 1, 2, 3
     UNION ALL

@@ -1,12 +1,11 @@
 """`reconciler schema`: creates the tables, prints the SQL that does, or drops them."""
 
-import sys
-
 from reconciler import SCHEMA_VERSION
+from reconciler.commands.asking import ask
 from reconciler.commands.parts import Parts
 from reconciler.commands.printing import print_lines
 from reconciler.core.installation import LEDGER
-from reconciler.errors import ExitStatus, UsageError
+from reconciler.errors import ExitStatus
 from reconciler.ledger import schema as ledger_schema
 
 
@@ -30,15 +29,11 @@ def schema_print(_: Parts, *, tables: str | None = None) -> int:
 def schema_drop(parts: Parts, *, yes: bool = False) -> int:
     """Drops the tables. Raises ReconcilerError."""
     if not yes:
-        _ask(str(parts.database))
+        ask(
+            f"Drop the billing tables and every row in them from {parts.database}?",
+            "drop",
+            why="schema drop removes the whole ledger",
+        )
     ledger_schema.drop(parts.database)
     print_lines([f"{parts.database}: the tables are dropped"])
     return ExitStatus.DONE
-
-
-def _ask(database: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("schema drop removes the whole ledger; where nobody can be asked, give --yes")
-    answer = input(f"Drop the billing tables and every row in them from {database}? Type 'drop': ")
-    if answer.strip() != "drop":
-        raise UsageError("nothing was dropped")

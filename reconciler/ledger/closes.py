@@ -13,7 +13,7 @@ from reconciler.ledger import schema
 from reconciler.ledger.decisions import org_names
 from reconciler.ledger.postgres import Database, Transaction
 from reconciler.ledger.queries import load
-from reconciler.ledger.usage_reader import Question, corrections_in, usage_in
+from reconciler.ledger.usage_reader import Question, corrections_in, usage_in, voided
 
 _SQL: Final = load("closes")
 
@@ -108,7 +108,7 @@ def _check(found: Usage, *, in_doubt: bool) -> None:
 def _changed(
     transaction: Transaction, database: Database, question: Question, before: int | None, now: int
 ) -> Sequence[Correction]:
-    if before is None:
+    if before is None or voided(transaction, None, before):
         return ()
     old, new = (
         usage_in(transaction, database, replace(question, as_of_pass=position))

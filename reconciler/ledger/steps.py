@@ -93,7 +93,10 @@ def pass_record(plan: Plan) -> Insert:
         "tenants_examined": snapshot.size,
         **plan.counters(),
         "quarantined": _json(
-            [{"tenantName": one.name, "reason": one.reason} for one in plan.quarantined]
+            [
+                {"tenantName": one.name, "tenantUid": one.uid, "reason": one.reason}
+                for one in plan.quarantined
+            ]
         ),
         "held_back": _json([{"tenantName": one.name, "tenantUid": one.uid} for one in plan.held]),
         "adopted_cluster": plan.adopts_cluster,

@@ -163,6 +163,8 @@ def usage_in(transaction: Transaction, database: Database, question: Question) -
 
 def _position(transaction: Transaction, database: Database, question: Question) -> int:
     """The last pass or price change that counts."""
+    if why := voided(transaction, question.as_of, question.as_of_pass):
+        raise UsageError(f"as of {_told(question)}: {why}")
     last = transaction.value(_SQL["position"], question.as_of)
     position = last if question.as_of_pass is None else question.as_of_pass
     if last is None or not transaction.rows(_SQL["last_look"], position):
@@ -175,6 +177,16 @@ def _position(transaction: Transaction, database: Database, question: Question) 
     if position > last:
         raise UsageError(f"as of pass {position}: the last pass is {last}")
     return int(position)
+
+
+def voided(transaction: Transaction, as_of: datetime | None, as_of_pass: int | None) -> str | None:
+    """If passes up to a time or a position were voided: when, by whom and why."""
+    why: str | None = transaction.value(_SQL["voided"], as_of, as_of_pass)
+    return why
+
+
+def _told(question: Question) -> str:
+    return stamp(question.as_of) if question.as_of else f"pass {question.as_of_pass}"
 
 
 def _check(transaction: Transaction, database: Database, question: Question) -> None:

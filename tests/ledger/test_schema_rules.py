@@ -71,6 +71,8 @@ WRITTEN_ONCE = {
     "reconciler_reopenings": ("deleted_at = now()", "pass_id = pass_id + 1000"),
     "reconciler_moves": ("previous_lifecycle_id = 1", "pass_id = pass_id + 1000"),
     "reconciler_overrides": ("decided_by = 'x'", "pass_id = pass_id + 1000"),
+    "reconciler_voids": ("because = 'other'", "id = id + 1000"),
+    "reconciler_voided_rows": ("table_name = 'other'", "void_id = 1"),
     "reconciler_decisions": ("subject = 'other'", "before = NULL"),
 }
 

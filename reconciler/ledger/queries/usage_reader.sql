@@ -36,6 +36,10 @@ SELECT reltuples < 0 FROM pg_class WHERE oid = 'tenant_skill_events'::regclass
 -- The last pass or price change that was written by a time; null: of all.
 SELECT reconciler_position_at(%s)
 
+-- voided --
+-- If passes up to a time or a position were voided: when, by whom and why.
+SELECT reconciler_voided(%s, %s)
+
 -- wait --
 -- Waits for what is being written: it has its time already, and cannot be seen yet.
 SELECT reconciler_await_writer()

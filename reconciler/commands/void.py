@@ -1,0 +1,33 @@
+"""`reconciler void`: takes passes out of the ledger that should never have been, on record."""
+
+from functools import partial
+
+from reconciler.commands.asking import ask
+from reconciler.commands.parts import Parts
+from reconciler.commands.printing import print_either
+from reconciler.commands.values import decided_by
+from reconciler.errors import UsageError
+from reconciler.ledger import voids
+from reconciler.output.void import void_json, void_text
+
+
+def void(
+    parts: Parts,
+    *,
+    first_pass: int,
+    output: str,
+    because: str | None = None,
+    by: str | None = None,
+    dry_run: bool = False,
+    yes: bool = False,
+) -> int:
+    """Voids a pass and all after it, and prints what left the ledger. Raises ReconcilerError."""
+    if because is None and not dry_run:
+        raise UsageError("say why, for the record: --because TEXT")
+    why = because or "dry run"
+    decided = partial(voids.void, parts.database, first_pass, because=why, by=decided_by(by))
+    if not (dry_run or yes):
+        would = void_text(decided(dry_run=True), dry_run=True)
+        ask("\n".join((*would, "Void?")), "void", why="void withdraws rows from the ledger")
+    done = decided(dry_run=dry_run)
+    return print_either(output, void_json(done, dry_run=dry_run), void_text(done, dry_run=dry_run))
