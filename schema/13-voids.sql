@@ -175,9 +175,8 @@ WITH unread AS (
     SELECT l.id, u.pass_id, u.is_held, u.uid IS NOT NULL OR u.name IS NOT NULL AS is_named
     FROM live l JOIN unread u
       ON (u.complete OR u.scope_uid = ANY (l.uids))
-     AND (u.uid = ANY (l.uids)
-          OR u.name = l.tenant_name AND (u.uid IS NULL OR u.pass_id < l.has_uid_since)
-          OR u.uid IS NULL AND u.name IS NULL)
+     AND (u.uid = ANY (l.uids) OR u.uid IS NULL AND coalesce(u.name, l.tenant_name) = l.tenant_name)
+      OR u.name = l.tenant_name AND u.pass_id < l.has_uid_since
 ), last_missed AS (
     SELECT l.*, coalesce((
         SELECT max(p.id) FROM reconciler_passes p

@@ -305,6 +305,7 @@ BEGIN
                 'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %I '
                 'DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reconciler_price_changed()', name || '_history', name);
         END IF;
+        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER %I', name, name || '_history');
     END LOOP;
 END
 $$;

@@ -159,6 +159,7 @@ BEGIN
         CREATE CONSTRAINT TRIGGER reconciler_passes_sealed AFTER INSERT ON reconciler_passes
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reconciler_seal_pass();
     END IF;
+    ALTER TABLE reconciler_passes ENABLE TRIGGER reconciler_passes_sealed;
 END $$;
 
 CREATE OR REPLACE TRIGGER reconciler_digests_append_only

@@ -89,6 +89,12 @@ def install(
         # Tables that a later version has added are only missing.
         lost = sorted((_FIRST if is_behind else ledger.tables) - catalog.tables.keys())
         findings += _remade(catalog, lost) if is_asked else map(_lost, lost)
+        if not is_behind:
+            # Without them a pass has no digest, and what is written can be changed.
+            findings += [
+                Adaptation(name, f"the trigger {trigger} is switched on again", "SELECT")
+                for name, trigger in _triggers_off(catalog, ledger)
+            ]
         if catalog.looks_elsewhere:
             # All statements are run again, which leads them to the tables.
             findings.append(Adaptation(PASSES, _ELSEWHERE, "SELECT"))
@@ -162,6 +168,15 @@ class Gap(Struct, frozen=True):
     """A table or a column: without it the ledger cannot be checked."""
 
 
+def _triggers_off(catalog: Catalog, made: Made) -> Sequence[tuple[str, str]]:
+    """Triggers that are missing or switched off, each with its table."""
+    return [
+        (name, trigger)
+        for name, trigger in sorted(made.triggers)
+        if name in catalog.tables and trigger not in catalog.tables[name].triggers
+    ]
+
+
 def gaps(catalog: Catalog, ledger: Made, invoices: Made, *, tables: str) -> Iterator[Gap]:
     """What is missing where the ledger has been."""
     if not _has_been_here(catalog):
@@ -174,9 +189,8 @@ def gaps(catalog: Catalog, ledger: Made, invoices: Made, *, tables: str) -> Iter
     for name, column in sorted(made.columns):
         if name not in lost and column not in catalog.tables[name].columns:
             yield Gap(f"{name}: the column {column} is missing", is_read=name not in invoices.tables)
-    for name, trigger in sorted(made.triggers):
-        if name not in lost and trigger not in catalog.tables[name].triggers:
-            yield Gap(f"{name}: the trigger {trigger} is missing", is_read=False)
+    for name, trigger in _triggers_off(catalog, made):
+        yield Gap(f"{name}: the trigger {trigger} is missing or switched off", is_read=False)
     present = {(name, one) for name, table in catalog.tables.items() for one in table.names()}
     for name, rule in sorted(made.rules - present):
         # Of prices the portal's own columns keep the portal's rules.

@@ -34,10 +34,23 @@ KEEPALIVES: Final[Mapping[str, Any]] = {
 }
 """They detect a server that disappeared without closing the connection. The URL can override them."""
 
+# Names are looked up in pg_catalog first and among temporary objects last, whatever the session was
+# given: no operator and no table of somebody's own takes the place of the one that is meant.
+_SEARCH_PATH: Final = """
+DO $$ BEGIN
+    PERFORM pg_catalog.set_config('search_path', coalesce((
+        SELECT pg_catalog.string_agg(
+            pg_catalog.quote_ident(path.name::pg_catalog.text), ',' ORDER BY path.place)
+        FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS path (name, place)
+        WHERE NOT pg_catalog.starts_with(path.name::pg_catalog.text, 'pg_')
+    ) OPERATOR(pg_catalog.||) ',pg_temp', ''), true);
+END $$;
+"""
+
 # As in pg_dump: rows hidden by a policy are an error, and time limits that are set for the role do not
 # end a long statement. The keepalives let the server drop a client that disappeared.
 _SESSION: Final = (
-    "SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; "
+    f"{_SEARCH_PATH}SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; "
     "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL tcp_keepalives_idle = 10; "
     "SET LOCAL tcp_keepalives_interval = 5; SET LOCAL tcp_keepalives_count = 3; "
 )

@@ -279,6 +279,77 @@ def test_a_schema_that_was_renamed_is_told_of_and_mended_by_the_next_pass(
     assert command("run", "--snapshot", file, *his).status == 0
 
 
+def test_a_trigger_that_was_switched_off_is_told_of_and_mended_by_the_next_pass(
+    ledger: Ledger, ledger_url: str, runner: str, command: Command
+) -> None:
+    """Without its trigger the pass would have no digest."""
+    ledger.execute("ALTER TABLE reconciler_passes DISABLE TRIGGER USER")
+    file = snapshot(command.folder, "20261102T000000Z", tenant("ada"), tenant("bea"))
+    status, said = verified(command)
+    assert status == 5
+    assert "is missing or switched off" in said
+
+    his = "--database-url", ledger_url.replace("postgres@", f"{runner}@")
+    refused = command("run", "--snapshot", file, *his)
+    assert refused.status == 2
+    assert "reconciler schema apply" in refused.err
+    assert command("run", "--snapshot", file, "--dry-run", *his).status == 2
+
+    mended = command("run", "--snapshot", file)
+    assert mended.status == 0, mended.err
+    assert "is switched on again" in mended.err
+    found = verified(command)
+    assert found[0] == 0, found[1]
+
+
+def test_schema_apply_switches_every_trigger_on_again(ledger: Ledger, command: Command) -> None:
+    off = "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgenabled = 'D'"
+    for (table,) in ledger.execute(
+        "SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal"
+    ).fetchall():
+        ledger.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    assert ledger.execute(off).fetchall()
+    assert command("schema", "apply").status == 0
+    assert ledger.execute(off).fetchall() == []
+
+
+def test_operators_in_front_of_postgres_own_make_no_other_row(
+    ledger: Ledger, ledger_url: str, runner: str, command: Command
+) -> None:
+    """The session has the path that its role was given, which our statements do not follow."""
+    ledger.execute(f"CREATE SCHEMA {runner} AUTHORIZATION {runner}")
+    with acting_as(ledger_url, runner) as other:
+        for sort in ("text", "bigint"):
+            other.execute(
+                f"CREATE FUNCTION {runner}.never({sort}, {sort}) RETURNS boolean LANGUAGE sql"
+                " AS 'SELECT false'"
+            )
+            other.execute(
+                f"CREATE OPERATOR {runner}.= (LEFTARG = {sort}, RIGHTARG = {sort},"
+                f" FUNCTION = {runner}.never)"
+            )
+        other.execute(f"ALTER ROLE {runner} SET search_path = {runner}, public, pg_catalog")
+    his = "--database-url", ledger_url.replace("postgres@", f"{runner}@")
+    for day, packages in ((2, ["wiki"]), (3, ["mail", "wiki"]), (4, [])):
+        tenants = tenant("ada", *packages), tenant("bea", "mail", suspend=day == 3)
+        file = snapshot(command.folder, f"2026110{day}T000000Z", *tenants)
+        ran = command("run", "--snapshot", file, *his)
+        assert ran.status == 0, ran.err
+    assert verified(command)[0] == 0
+    events = ledger.execute(
+        "SELECT skill_id, event_kind, ordinal FROM tenant_skill_events WHERE tenant_name = 'ada'"
+        " ORDER BY 1, 3"
+    ).fetchall()
+    assert events == [
+        ("mail", "enabled", 1),
+        ("mail", "disabled", 2),
+        ("mail", "enabled", 3),
+        ("mail", "disabled", 4),
+        ("wiki", "enabled", 1),
+        ("wiki", "disabled", 2),
+    ]
+
+
 def test_who_may_only_read_cannot_keep_a_loop_from_leading(
     ledger_url: str, role: str, command: Command
 ) -> None:

@@ -27,7 +27,12 @@ NAMELESS = """
 """Passes that do not say in full whom they could not read."""
 Connection = psycopg.Connection[Any]
 HISTORIES = int(os.environ.get("TEST_HISTORIES", "100"))
+"""How many; `make histories` takes thousands."""
 SHARE = 25
+SHARES = [
+    pytest.param(first, marks=[pytest.mark.long] if first else [])
+    for first in range(0, HISTORIES, SHARE)
+]
 PASSES = 12
 WHAT_IS_WITHDRAWN = (
     *("tenant_billing_lifecycle", "tenant_skill_events", "tenant_suspension_events"),
@@ -91,7 +96,7 @@ def void(database: Database, first_pass: int, *, dry_run: bool = False) -> None:
     voids.void(database, first_pass, because="tried", by="a test", dry_run=dry_run)
 
 
-@pytest.mark.parametrize("first", range(0, HISTORIES, SHARE))
+@pytest.mark.parametrize("first", SHARES)
 def test_the_ledger_is_as_the_pass_before_left_it(
     ledger_url: str, ledger: Connection, first: int
 ) -> None:

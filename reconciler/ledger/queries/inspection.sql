@@ -97,7 +97,7 @@ SELECT jsonb_build_object(
         'uniques', coalesce(uniqueness.uniques, '[]'),
         'constraints', coalesce(rule.constraints, '[]'),
         'triggers', (SELECT coalesce(jsonb_agg(t.tgname ORDER BY t.tgname), '[]') FROM pg_trigger t
-                     WHERE t.tgrelid = c.oid AND NOT t.tgisinternal),
+                     WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')),
         'indexes', (SELECT coalesce(jsonb_agg(x.relname ORDER BY x.relname), '[]') FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
                     WHERE i.indrelid = c.oid)
     )), '{}')

@@ -106,6 +106,7 @@ def play(lab: Laboratory, seed: int, faults: Sequence[Fault], tally: Tally) -> N
                 return
             before = now
         _check_requests(here, seed, tally)
+        tally.broken += [f"--seed {seed}: verify --deep: {one}" for one in here.findings()]
 
 
 def in_order(faults: Iterable[Fault]) -> Sequence[Fault]:
@@ -167,7 +168,7 @@ def _judged(
             found.append(f"a pass was written in part: {_difference(now, after)}")
     elif now.rows != before.rows or now.state != before.state:
         found.append(f"a pass failed and wrote: {_difference(now, before)}")
-    refused = sum(end.status in (1, 3) and NOT_KNOWN not in end.said for end in ends)
+    refused = sum(end.status in (1, 2, 3) and NOT_KNOWN not in end.said for end in ends)
     again = here.make_pass()
     if again.held and 3 in fault.ends:
         # What really is gone stays held back with the rest, until an operator lets it through.

@@ -92,6 +92,10 @@ def test_no_clock_and_no_zone_loses_a_row(lab: Laboratory) -> None:
     _struck(lab, _faults("clock"))
 
 
+def test_whatever_others_do_in_the_database_the_ledger_ends_as_undisturbed(lab: Laboratory) -> None:
+    _struck(lab, _faults("other people") * 2)
+
+
 def test_passes_at_once_write_what_a_sequence_of_passes_would(lab: Laboratory) -> None:
     tally = Tally()
     blow(lab, SEED, tally)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from reconciler.core.guard import Limits
 from reconciler.core.reading import Dialect
 from reconciler.embedded import EmbeddedPostgres
 from reconciler.errors import ReconcilerError
-from reconciler.ledger import schema
+from reconciler.ledger import checks, schema
 from reconciler.ledger.postgres import Database
 from reconciler.ledger.postgres_ledger import PostgresLedger
 from reconciler.passes import Source, run_pass
@@ -33,6 +33,8 @@ from tests.waiting import PATIENCE
 
 CRASHED: Final = 70
 """The exit status that stands for a traceback."""
+BY_THE_DATABASE: Final = "the database refused its rows"
+"""In the reason why a tenant is quarantined, where one of its rows breaks a constraint."""
 PAGE_SIZE: Final = 3
 REPOSITORY: Final = Path(__file__).parents[3]
 
@@ -45,7 +47,7 @@ class Ending:
     """The exit status; 0 for written, also with tenants quarantined; None: killed or interrupted."""
     said: str = ""
     held: int = 0
-    """How many deletions the brake held back."""
+    """How many deletions the brake held back, or else whose rows the database refused."""
 
 
 @dataclass
@@ -186,7 +188,8 @@ class World:
         finally:
             database.close()
         held = len(done.plan.held)
-        return Ending(3 if held else 0, held=held)
+        refused = sum(BY_THE_DATABASE in one.reason for one in done.plan.quarantined)
+        return Ending(3 if held else 4 if refused else 0, held=held or refused)
 
     def start(
         self,
@@ -244,6 +247,16 @@ class World:
                     break
                 time.sleep(0.01)
             return facts(connection)
+
+    def findings(self) -> list[str]:
+        """What `reconciler verify --deep` finds in the ledger alone."""
+        with (
+            closing(Database(self.direct, connect_timeout=20, lock_timeout=20)) as database,
+            database.transaction(read_only=True) as transaction,
+        ):
+            checks.prepare(transaction)
+            found = [*checks.contradictions(transaction), *checks.altered(transaction)]
+            return [str(one) for one in found if not one.of.is_note]
 
     def execute(self, *statements: str) -> None:
         """As the owner of the ledger, past the proxy."""

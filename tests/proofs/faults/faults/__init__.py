@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from tests.proofs.faults.faults import api_server, at_once, clock, kubectl, postgres, process
+from tests.proofs.faults.faults import (
+    api_server,
+    at_once,
+    clock,
+    kubectl,
+    other_people,
+    postgres,
+    process,
+)
 from tests.proofs.faults.faults.fault import Fault
 
 __all__ = ["ALL", "Fault"]
@@ -14,4 +22,5 @@ ALL: Final[tuple[Fault, ...]] = (
     *at_once.faults(),
     *process.faults(),
     *clock.faults(),
+    *other_people.faults(),
 )
