@@ -95,6 +95,10 @@ BEGIN
                 USING ERRCODE = 'invalid_transaction_state',
                 HINT = 'Take the position first, in a transaction of its own: SELECT billing_position(…), and give it as as_of_pass.';
         END IF;
+        IF pg_is_in_recovery() AND as_of > coalesce(pg_last_xact_replay_timestamp(), '-infinity') THEN
+            RAISE EXCEPTION 'as of %: this standby has replayed %', as_of, coalesce('up to ' || pg_last_xact_replay_timestamp(), 'nothing yet')
+                USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask the primary, or as of an earlier time.';
+        END IF;
         PERFORM reconciler_await_writer();
     END IF;
     found := reconciler_position_at(as_of);

@@ -14,9 +14,9 @@ from reconciler.core.cases import Case
 from reconciler.core.changes import Change, unread
 from reconciler.core.plan import Plan
 from reconciler.core.position import is_older, is_overtaken, went_back
-from reconciler.core.tenant import RECENT, KnownState, Unreadable
+from reconciler.core.tenant import RECENT, Clocks, KnownState, Snapshot, Unreadable
 from reconciler.core.text import quoted, stamp
-from reconciler.core.times import CLOCK_TOLERANCE, FUTURE_TOLERANCE
+from reconciler.core.times import BEHIND_TOLERANCE, CLOCK_TOLERANCE, FUTURE_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused, WentBack
 
 
@@ -50,17 +50,7 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
     version, newest = snapshot.resource_version, known.cluster_version
     is_other = ours is not None and theirs is not None and ours != theirs
     is_back = went_back(snapshot, known)
-    if known.latest is not None and snapshot.observed_at > known.latest + FUTURE_TOLERANCE:
-        advice = (
-            "date the file by its name, as in tenants-20261122T050000Z.json, or by --observed-at"
-            if snapshot.digest is not None
-            else "set the API server's clock"
-        )
-        raise Refused(
-            f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) is ahead of "
-            f"this machine's clock and of the database's ({stamp(known.latest)}); nothing was written; "
-            f"{advice}"
-        )
+    _check_clock(snapshot, known.clocks)
     if is_other and not adopting:
         raise Refused(
             f"the snapshot is of cluster {quoted(theirs or '')}, the ledger of {quoted(ours or '')}; "
@@ -172,3 +162,25 @@ def _without_names(plan: Plan, known: KnownState, names: AbstractSet[str], inste
             frozen = unread(instead, change.known, known, held=held)
             changes += [frozen] if frozen else []
     return replace(plan, changes=tuple(changes))
+
+
+def _check_clock(snapshot: Snapshot, clocks: Clocks | None) -> None:
+    """Refuses a time that this machine and the database contradict."""
+    if clocks is None:
+        return
+    taken = f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)})"
+    if snapshot.observed_at > clocks.latest + FUTURE_TOLERANCE:
+        advice = (
+            "date the file by its name, as in tenants-20261122T050000Z.json, or by --observed-at"
+            if snapshot.digest is not None
+            else "set the API server's clock"
+        )
+        raise Refused(
+            f"{taken} is ahead of this machine's clock and of the database's ({stamp(clocks.latest)}); "
+            f"nothing was written; {advice}"
+        )
+    if clocks.agreed is not None and snapshot.observed_at < clocks.agreed - BEHIND_TOLERANCE:
+        raise Refused(
+            f"{taken} is behind this machine's clock and the database's ({stamp(clocks.agreed)}); "
+            "nothing was written; set the API server's clock"
+        )

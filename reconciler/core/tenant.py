@@ -53,6 +53,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """When the first request was sent: nothing in the snapshot is older than this."""
     observed_at: datetime
     """When the first page arrived: nothing in the snapshot is newer than this."""
+    arrived_at: datetime | None = None
+    """`observed_at` by this machine's clock; None where it is not by an API server's clock."""
     cluster_uid: str | None = None
     """The uid of the namespace kube-system; None where a file does not name its cluster."""
     resource_version: str | None = None
@@ -152,6 +154,15 @@ RECENT: Final = timedelta(hours=1)
 """How long a watched deletion counts among those that may be too many."""
 
 
+class Clocks(Struct, frozen=True, kw_only=True):
+    """This machine's clock and the database's, by which the API server's can be judged."""
+
+    latest: datetime
+    """The later of the two."""
+    agreed: datetime | None = None
+    """The earlier of the two if they agree; None: they do not, or it does not matter."""
+
+
 class KnownState(Struct, frozen=True, kw_only=True):
     """What the ledger last said of each tenant."""
 
@@ -172,8 +183,8 @@ class KnownState(Struct, frozen=True, kw_only=True):
     """When watched deletions were held, within RECENT."""
     watched_deletions: Sequence[datetime] = ()
     """When weak deletions that were watched were written, within RECENT."""
-    latest: datetime | None = None
-    """The later of this machine's clock and the database's; None: nobody asked."""
+    clocks: Clocks | None = None
+    """None: nobody asked."""
     preparation: str = ""
     """SQL that the pass runs first: the tables are not there yet, or not as it needs them."""
     cluster_uid: str | None = None

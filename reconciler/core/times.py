@@ -16,6 +16,9 @@ from reconciler.core.kinds import Kind
 FUTURE_TOLERANCE: Final = timedelta(minutes=5)
 """How far a snapshot may be ahead of all other clocks. Later snapshots wait until that time has come."""
 
+BEHIND_TOLERANCE: Final = timedelta(hours=1)
+"""How far an API server's clock may be behind two others that agree."""
+
 CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 """How much two clocks may differ."""
 

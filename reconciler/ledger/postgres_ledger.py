@@ -20,6 +20,7 @@ from reconciler.ledger.postgres import CommitUnknown, Database, Transaction
 from reconciler.ledger.state_reader import (
     Printed,
     changed_state,
+    clocks,
     gone,
     heal,
     is_current,
@@ -27,7 +28,6 @@ from reconciler.ledger.state_reader import (
     known_state,
     last_age,
     last_pass,
-    latest,
     newer,
     portal_lives,
     printed,
@@ -64,7 +64,7 @@ class _Open:
             known,
             gone=gone(transaction, snapshot, known),
             newer=newer(transaction, snapshot, known),
-            latest=latest(transaction, snapshot),
+            clocks=clocks(transaction, snapshot),
         )
         check_unchanged(snapshot, known, current)
         return known
@@ -282,8 +282,12 @@ class DryRunLedger:
                 before = portal.gone(self._portal, snapshot, known)
             # Before version 3, no watched pass says whom it is about.
             later = newer(transaction, snapshot, known) if found == schema.VERSION else None
-            clock = latest(transaction, snapshot)
-        known = replace(known, gone={**before, **self._gone}, newer=later, latest=clock)
+            known = replace(
+                known,
+                gone={**before, **self._gone},
+                newer=later,
+                clocks=clocks(transaction, snapshot),
+            )
         check_unchanged(snapshot, known, current)
         return known
 

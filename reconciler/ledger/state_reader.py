@@ -10,7 +10,17 @@ from msgspec.structs import replace
 from reconciler.core.fingerprint import LENGTH, shown, without_unchanged
 from reconciler.core.portal import PortalEvent, PortalLife, PortalLifecycle, lives
 from reconciler.core.position import is_overtaken, number
-from reconciler.core.tenant import RECENT, KnownState, LastPass, Lifecycle, Newer, Setback, Snapshot
+from reconciler.core.tenant import (
+    RECENT,
+    Clocks,
+    KnownState,
+    LastPass,
+    Lifecycle,
+    Newer,
+    Setback,
+    Snapshot,
+)
+from reconciler.core.times import BEHIND_TOLERANCE, FUTURE_TOLERANCE
 from reconciler.ledger.postgres import Transaction
 from reconciler.ledger.queries import load
 
@@ -51,13 +61,16 @@ def heal(transaction: Transaction) -> None:
     transaction.execute(_SQL["heal"])
 
 
-def latest(transaction: Transaction, snapshot: Snapshot) -> datetime:
-    """The later of this machine's clock and the database's, which is asked only if that matters."""
-    ours = datetime.now(UTC)
-    if snapshot.observed_at <= ours:
-        return ours
+def clocks(transaction: Transaction, snapshot: Snapshot) -> Clocks:
+    """This machine's clock and the database's, which is asked only if that matters."""
+    ours, arrived_at = datetime.now(UTC), snapshot.arrived_at
+    is_behind = arrived_at is not None and snapshot.observed_at < arrived_at - BEHIND_TOLERANCE
+    if snapshot.observed_at <= ours and not is_behind:
+        return Clocks(latest=ours)
     theirs: datetime = transaction.value("SELECT clock_timestamp()")
-    return max(ours, theirs)
+    if arrived_at is None or abs(theirs - arrived_at) > FUTURE_TOLERANCE:
+        return Clocks(latest=max(ours, theirs))
+    return Clocks(latest=max(ours, theirs), agreed=min(arrived_at, theirs))
 
 
 def known_state(transaction: Transaction, *, is_current: bool = True) -> KnownState:

@@ -117,6 +117,13 @@ def _settled(database: Database, question: Question) -> Question:
         # What is being written has its time already, and cannot be seen yet.
         transaction.rows(_SQL["wait"])
         now = transaction.value("SELECT clock_timestamp()")
+        ((is_standby, replayed),) = transaction.rows(_SQL["replayed"])
+    if is_standby and (replayed is None or question.as_of > replayed):
+        known = "nothing yet" if replayed is None else f"up to {stamp(replayed)}"
+        raise UsageError(
+            f"as of {stamp(question.as_of)}: this standby has replayed {known}; ask the primary, or as "
+            "of an earlier time"
+        )
     if question.as_of > now + CLOCK_TOLERANCE:
         raise UsageError(f"as of {stamp(question.as_of)}: that is in the future")
     return replace(question, as_of=min(question.as_of, now))

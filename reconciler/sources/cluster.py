@@ -196,6 +196,7 @@ class ConnectedCluster:
             unreadable=unreadable,
             asked_at=asked_at,
             observed_at=observed_at,
+            arrived_at=arrived_at,
             cluster_uid=self.uid,
             resource_version=first_version,
             source="cluster",

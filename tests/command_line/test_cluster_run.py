@@ -215,8 +215,16 @@ def test_the_environment_may_name_the_cluster_and_the_resource(command: Command,
         assert server.requests[-1].path == "/apis/example.org/v2/customers"
 
 
+def test_a_server_whose_clock_is_far_behind_is_refused(run: Run, server: ApiServer) -> None:
+    server.clock_skew = -86_400
+    server.tenants.create("emil", ["mail"])
+    done = run()
+    assert done.status == 3
+    assert "set the API server's clock" in done.err
+
+
 def test_times_are_the_servers_where_its_clock_differs(run: Run, server: ApiServer) -> None:
-    server.clock_skew = -3600
+    server.clock_skew = -3000
     server.tenants.create("emil", ["mail"])
     done = run()
     assert done.status == 0

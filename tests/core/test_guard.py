@@ -10,8 +10,8 @@ from reconciler.core.cases import Case
 from reconciler.core.guard import Limits, fence, guard
 from reconciler.core.kinds import Kind
 from reconciler.core.plan import Plan, plan
-from reconciler.core.tenant import KnownState, Lifecycle, Snapshot, Tenant
-from reconciler.core.times import FUTURE_TOLERANCE
+from reconciler.core.tenant import Clocks, KnownState, Lifecycle, Snapshot, Tenant
+from reconciler.core.times import BEHIND_TOLERANCE, FUTURE_TOLERANCE
 from reconciler.errors import OutdatedSnapshot, Refused
 from tests.core.examples import LAST, P, at, known, lifecycle, said, snapshot, tenant, unreadable
 from tests.outcome import outcome
@@ -380,8 +380,23 @@ def test_before_the_first_pass_nothing_is_older() -> None:
 def test_a_snapshot_ahead_of_every_clock_is_refused(digest: str | None) -> None:
     seen = replace(snapshot([tenant("A")]), digest=digest)
     now = seen.observed_at - FUTURE_TOLERANCE
-    assert fence(plan(seen, KnownState(latest=now)), KnownState(latest=now), Limits())
-    behind = KnownState(latest=now - timedelta(seconds=1))
+    exact = KnownState(clocks=Clocks(latest=now))
+    assert fence(plan(seen, exact), exact, Limits())
+    behind = KnownState(clocks=Clocks(latest=now - timedelta(seconds=1)))
     with pytest.raises(Refused, match="ahead of this machine's clock") as refused:
         fence(plan(seen, behind), behind, Limits(adopt_cluster=True))
     assert ("--observed-at" in str(refused.value)) is (digest is not None)
+
+
+def test_a_server_far_behind_two_clocks_that_agree_is_refused() -> None:
+    seen = snapshot([tenant("A")])
+    now = seen.observed_at + BEHIND_TOLERANCE
+    at_most = KnownState(clocks=Clocks(latest=now, agreed=now))
+    assert fence(plan(seen, at_most), at_most, Limits())
+    later = now + timedelta(seconds=1)
+    # Of two clocks that differ nobody knows which one is right.
+    apart = KnownState(clocks=Clocks(latest=later))
+    assert fence(plan(seen, apart), apart, Limits())
+    ahead = KnownState(clocks=Clocks(latest=later, agreed=later))
+    with pytest.raises(Refused, match=r"behind this machine's clock .* set the API server's clock"):
+        fence(plan(seen, ahead), ahead, Limits(adopt_cluster=True))

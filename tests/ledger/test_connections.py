@@ -114,6 +114,18 @@ def test_a_standby_says_to_connect_to_the_primary(
             planned = snapshot(tmp_path, "20251203T000000Z", tenant("ada"))
             dry = command("run", "--dry-run", "--snapshot", planned, RECONCILER_DATABASE_URL=url)
             assert dry.status == 0
+            # It may lag. It answers as of a pass, and never as of a time that it has not reached.
+            month = "usage", "--month", "2025-12"
+            known = command(*month, RECONCILER_DATABASE_URL=url)
+            assert (known.status, "the last pass, 1," in known.out) == (0, True), known.err
+            refused = command(*month, "--as-of", "now", RECONCILER_DATABASE_URL=url)
+            assert refused.status == 2
+            assert "this standby has replayed nothing yet; ask the primary" in refused.err
+            with (
+                psycopg.connect(url) as standby,
+                pytest.raises(psycopg.errors.InvalidParameterValue, match="this standby has replayed"),
+            ):
+                standby.execute("SELECT billing_position(now())")
     finally:
         shutil.rmtree(folder.resolve())
 

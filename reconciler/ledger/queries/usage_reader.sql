@@ -44,6 +44,10 @@ SELECT reconciler_voided(%s, %s)
 -- Waits for what is being written: it has its time already, and cannot be seen yet.
 SELECT reconciler_await_writer()
 
+-- replayed --
+-- Whether this is a standby, and up to which commit of the primary it has the ledger; null: of none since it started.
+SELECT pg_is_in_recovery(), pg_last_xact_replay_timestamp()
+
 -- org --
 -- A row where the ledger knows the org: whether it has had a tenant.
 SELECT EXISTS (SELECT FROM tenant_billing_lifecycle l WHERE l.zitadel_org_id = org.id)
