@@ -155,9 +155,15 @@ CREATE OR REPLACE FUNCTION reconciler_date_pass() RETURNS trigger LANGUAGE plpgs
 BEGIN
     -- A clock that was set back does not move a pass before one that was committed earlier.
     NEW.written_at := greatest(clock_timestamp(), (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1));
+    -- What was seen since the last list may have gone with the passes that were voided.
+    IF NEW.gapless AND EXISTS (
+        SELECT FROM reconciler_voids v
+        WHERE v.id > (SELECT p.id FROM reconciler_passes p WHERE p.complete ORDER BY p.id DESC LIMIT 1)) THEN
+        NEW.gapless := NULL;
+    END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION reconciler_date_pass() IS 'Trigger: dates a pass by the database''s clock, and never before an earlier one.';
+COMMENT ON FUNCTION reconciler_date_pass() IS 'Trigger: dates a pass by the database''s clock, and never before an earlier one. After a void no list is gapless.';
 CREATE OR REPLACE TRIGGER reconciler_passes_dated
     BEFORE INSERT ON reconciler_passes FOR EACH ROW EXECUTE FUNCTION reconciler_date_pass();
 

@@ -338,3 +338,47 @@ def test_a_crd_that_is_removed_deletes_nobody(
     _, err = loop.communicate()
     assert "WARNING held back 18 deletions" in err
     assert "tenant-2, tenant-3" in err
+
+
+def void_all_but_the_first(command: Command, ledger: Ledger) -> None:
+    second = "SELECT id FROM reconciler_passes ORDER BY id OFFSET 1 LIMIT 1"
+    ((first_pass,),) = ledger.execute(second).fetchall()
+    done = command("void", str(first_pass), "--because", "tried", "--yes")
+    assert done.status == 0, done.err
+
+
+def test_after_a_void_the_next_list_does_not_say_that_it_is_gapless(
+    run: Run, verify: Run, command: Command, server: ApiServer, ledger: Ledger
+) -> None:
+    assert run().status == 0
+    flap(server)
+    assert run().status == 0
+    assert events(ledger, "anna")[1:] == [("enabled", "crm"), ("disabled", "crm")]
+    void_all_but_the_first(command, ledger)
+    assert events(ledger, "anna")[1:] == []
+    assert run().status == 0
+    assert events(ledger, "anna")[1:] == [("enabled", "crm"), ("disabled", "crm")]
+    assert run().status == 0
+    assert [gapless for gapless, _ in continuity(ledger)] == [None, None, True]
+    assert verify().status == 0
+
+
+def test_a_loop_goes_on_after_a_void(
+    start: Start, verify: Run, command: Command, server: ApiServer, ledger: Ledger
+) -> None:
+    """It does not read again what was withdrawn; the next list shows what came of it."""
+    loop = start("1s")
+    until(lambda: len(passes(ledger)) > 1)
+    packages(server, "anna", "mail", "crm")
+    until(lambda: len(events(ledger, "anna")) > 1)
+    void_all_but_the_first(command, ledger)
+    until(lambda: events(ledger, "anna") == [("enabled", "mail"), ("enabled", "crm")])
+    until(lambda: len(passes(ledger)) > 3)
+    loop.send_signal(signal.SIGTERM)
+    assert loop.wait(20) == 0
+    ((after_void, later),) = ledger.execute(
+        "SELECT bool_or(gapless IS NULL), bool_or(gapless) FROM reconciler_passes"
+        " WHERE complete AND id > 1"
+    ).fetchall()
+    assert (after_void, later) == (True, True)
+    assert verify().status == 0
