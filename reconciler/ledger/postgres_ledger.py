@@ -222,6 +222,7 @@ class DryRunLedger:
     def prepare(self) -> None:
         """Looks whether the schema can be brought up to date. Raises UnfitTables and LedgerError."""
         with self._database.transaction(read_only=True) as transaction:
+            schema.check_readable(transaction, self._database)
             self._preparation = schema.preparation(transaction)
 
     def fingerprints(self) -> frozenset[bytes]:

@@ -93,6 +93,15 @@ def check_current(transaction: Transaction, database: Database) -> None:
         )
 
 
+def check_readable(transaction: Transaction, database: Database) -> None:
+    """Raises LedgerError where a dry run, which upgrades nothing, cannot read the ledger as it is."""
+    if version(transaction) == 1:
+        raise LedgerError(
+            f"the schema of {database} has version 1, which a dry run cannot read; "
+            "`reconciler schema apply`, or the next pass, upgrades it"
+        )
+
+
 def preparation(transaction: Transaction) -> str:
     """The statements that a pass runs first; empty where the tables are as it needs them.
 

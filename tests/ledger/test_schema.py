@@ -167,6 +167,10 @@ def test_a_schema_of_version_1_is_brought_up_to_date_by_the_next_pass(
     ledger.execute(BACK_TO_VERSION_1.encode())
     assert len(shape()) < len(before)
 
+    dry = command("run", "--dry-run", "--snapshot", SECOND)
+    assert (dry.status, dry.out) == (1, "")
+    assert "`reconciler schema apply`, or the next pass, upgrades it" in dry.err
+
     done = command("run", "--snapshot", SECOND)
 
     assert done.status == 0, done.err
