@@ -296,17 +296,17 @@ $$;
 COMMENT ON FUNCTION billing_set_price(text, numeric, date, text, text) IS 'Sets a price from a day on, past or future; without one as a statement on the tables does. Returns what was recorded; nothing where it is so already.';
 
 DO $$
-DECLARE
-    name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['platform_pricing', 'skill_pricing'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = name::regclass AND tgname = name || '_history') THEN
-            EXECUTE format(
-                'CREATE CONSTRAINT TRIGGER %I AFTER INSERT OR UPDATE OR DELETE ON %I '
-                'DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reconciler_price_changed()', name || '_history', name);
-        END IF;
-        EXECUTE format('ALTER TABLE %I ENABLE TRIGGER %I', name, name || '_history');
-    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'platform_pricing'::regclass AND tgname = 'platform_pricing_history') THEN
+        CREATE CONSTRAINT TRIGGER platform_pricing_history AFTER INSERT OR UPDATE OR DELETE ON platform_pricing
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reconciler_price_changed();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'skill_pricing'::regclass AND tgname = 'skill_pricing_history') THEN
+        CREATE CONSTRAINT TRIGGER skill_pricing_history AFTER INSERT OR UPDATE OR DELETE ON skill_pricing
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION reconciler_price_changed();
+    END IF;
+    ALTER TABLE platform_pricing ENABLE TRIGGER platform_pricing_history;
+    ALTER TABLE skill_pricing ENABLE TRIGGER skill_pricing_history;
 END
 $$;
 CREATE OR REPLACE TRIGGER platform_pricing_emptied BEFORE TRUNCATE ON platform_pricing

@@ -144,6 +144,7 @@ class Made(Struct, frozen=True, kw_only=True):
 _INDEX: Final = r"CREATE (?:UNIQUE )?INDEX IF NOT EXISTS (?P<name>\w+)\s+ON (?P<table>\w+)"
 _TRIGGER: Final = r"CREATE (?:OR REPLACE |CONSTRAINT )?TRIGGER (?P<name>\w+)\s[^;]*?\sON (?P<table>\w+)"
 _RULE: Final = r"\('(?P<table>\w+)', '(?P<name>\w+)',\s*'(?:PRIMARY KEY|UNIQUE|CHECK|FOREIGN KEY)"
+_EXCLUSION: Final = r"ALTER TABLE (?P<table>\w+) ADD CONSTRAINT (?P<name>\w+)\s+EXCLUDE"
 _TABLE: Final = re.compile(r"^(?:CREATE TABLE IF NOT EXISTS|ALTER TABLE) (\w+)([^;]*);", re.MULTILINE)
 _INLINE: Final = re.compile(r"(?<!DROP )CONSTRAINT (?!IF )(\w+)")
 
@@ -152,7 +153,7 @@ def made_by(sql: str) -> Made:
     """What these files of the schema make. Each table, column and function has a comment there."""
     tables = frozenset(re.findall(r"^COMMENT ON TABLE (\w+) IS", sql, re.MULTILINE))
     parts: dict[str, set[str]] = {table: set() for table in tables}
-    for pattern in (_INDEX, _TRIGGER, _RULE):
+    for pattern in (_INDEX, _TRIGGER, _RULE, _EXCLUSION):
         for found in re.finditer(pattern, sql):
             parts.setdefault(found["table"], set()).add(found["name"])
     for table, body in _TABLE.findall(sql):
@@ -165,7 +166,7 @@ def made_by(sql: str) -> Made:
         triggers=frozenset((found["table"], found["name"]) for found in re.finditer(_TRIGGER, sql)),
         rules=frozenset(
             (found["table"], found["name"])
-            for pattern in (_INDEX, _RULE)
+            for pattern in (_INDEX, _RULE, _EXCLUSION)
             for found in re.finditer(pattern, sql)
             if not found["name"].endswith("_pkey")
         ),
