@@ -154,7 +154,10 @@ COMMENT ON FUNCTION reconciler_fill_org() IS 'Trigger: gives a row of events the
 CREATE OR REPLACE FUNCTION reconciler_date_pass() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- A clock that was set back does not move a pass before one that was committed earlier.
-    NEW.written_at := greatest(clock_timestamp(), (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1));
+    NEW.written_at := greatest(
+        clock_timestamp(),
+        (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1),
+        (SELECT v.decided_at FROM reconciler_voids v ORDER BY v.id DESC LIMIT 1));
     -- What was seen since the last list may have gone with the passes that were voided.
     IF NEW.gapless AND EXISTS (
         SELECT FROM reconciler_voids v
@@ -169,7 +172,7 @@ CREATE OR REPLACE TRIGGER reconciler_passes_dated
 
 CREATE OR REPLACE FUNCTION reconciler_sign_decision() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.decided_at := clock_timestamp();
+    NEW.decided_at := greatest(clock_timestamp(), (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1));
     NEW.database_user := session_user;
     RETURN NEW;
 END $$;

@@ -77,6 +77,7 @@ def test_a_line_that_is_not_what_the_ledger_gives_is_a_finding_with_both_figures
         unit_price=1,
         amount=1,
     )
+    ledger.execute("ALTER TABLE invoice_lines ENABLE TRIGGER USER")
     findings = verified(command, status=5)
     assert {finding["rule"] for finding in findings} == {"invoice-line"}
     assert {(finding["tenantName"], finding["told"].partition(", ")[2]) for finding in findings} == {

@@ -205,8 +205,16 @@ def test_a_clock_that_was_set_back_moves_no_pass_before_an_earlier_one(
     assert (
         command("run", "--snapshot", snapshot(tmp_path, "20261102T000000Z", tenant("ada"))).status == 0
     )
-    written = ledger.execute("SELECT written_at = %s FROM reconciler_passes ORDER BY id", [ahead])
-    assert written.fetchall() == [(True,), (True,)]
+    written = "SELECT written_at = %s FROM reconciler_passes ORDER BY id"
+    assert ledger.execute(written, [ahead]).fetchall() == [(True,), (True,)]
+    # Nor does a void come before what it voids, or a pass before the void.
+    assert command("void", "1", "--because", "tried", "--yes").status == 0
+    assert (
+        command("run", "--snapshot", snapshot(tmp_path, "20261102T000000Z", tenant("ada"))).status == 0
+    )
+    assert ledger.execute(written, [ahead]).fetchall() == [(True,)]
+    voided = ledger.execute("SELECT decided_at = %s FROM reconciler_voids", [ahead])
+    assert voided.fetchall() == [(True,)]
 
 
 # One writer -----------------------------------------------------------------------------------------
