@@ -6,7 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 
 
-class Voided(Struct, frozen=True, kw_only=True, rename="camel"):
+class Voided(Struct, frozen=True, rename="camel"):
     """Passes that were voided, with what left the ledger."""
 
     id: int
@@ -29,5 +29,5 @@ class Voided(Struct, frozen=True, kw_only=True, rename="camel"):
     """The instant that that pass looked at."""
     closes: Sequence[str]
     """The months that were closed while these passes counted."""
-    invoices: Sequence[str] = ()
+    invoices: Sequence[str]
     """The numbers of invoices that were issued while these passes counted."""

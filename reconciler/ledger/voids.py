@@ -1,8 +1,7 @@
 """Voids passes that should never have been: their rows go on record and out of the ledger."""
 
+from contextlib import nullcontext
 from typing import Final
-
-from msgspec.structs import replace
 
 from reconciler.core.voids import Voided
 from reconciler.errors import LedgerError, UsageError
@@ -13,27 +12,17 @@ from reconciler.ledger.queries import load
 _SQL: Final = load("voids")
 
 
-class _OnlyTried(Exception):
-    """Ends the transaction of a dry run, so that nothing of it stays."""
-
-
 def void(database: Database, first_pass: int, *, because: str, by: str, dry_run: bool) -> Voided:
     """Voids a pass and all passes after it. With `dry_run` the same is done and taken back.
 
     Raises UsageError for an unknown pass, and LedgerError, also where the role does not own the tables.
     """
-    voided: list[Voided] = []
-    try:
-        with database.transaction() as transaction:
-            schema.check_current(transaction, database)
-            _check(transaction, database, first_pass)
+    with database.transaction() as transaction:
+        schema.check_current(transaction, database)
+        _check(transaction, database, first_pass)
+        with transaction.attempt() if dry_run else nullcontext():
             number = transaction.value(_SQL["void"], first_pass, because, by)
-            voided.append(_voided(transaction, number))
-            if dry_run:
-                raise _OnlyTried
-    except _OnlyTried:
-        pass
-    return voided[0]
+            return _voided(transaction, number)
 
 
 def _check(transaction: Transaction, database: Database, first_pass: int) -> None:
@@ -49,28 +38,9 @@ def _check(transaction: Transaction, database: Database, first_pass: int) -> Non
 
 
 def _voided(transaction: Transaction, number: int) -> Voided:
-    ((id_, first, last, because, by, at, *counts, at_pass, observed_at, closes),) = transaction.rows(
-        _SQL["voided"], number
-    )
-    passes, begun, ended, skill_events, suspension_events = counts
-    found = Voided(
-        id=id_,
-        first_pass=first,
-        last_pass=last,
-        because=because,
-        decided_by=by,
-        decided_at=at,
-        passes=passes,
-        begun=begun,
-        ended=ended,
-        skill_events=skill_events,
-        suspension_events=suspension_events,
-        at_pass=at_pass,
-        observed_at=observed_at,
-        closes=closes,
-    )
-    if not transaction.value(_SQL["has_positions"]):
-        return found
-    return replace(
-        found, invoices=[number for (number,) in transaction.rows(_SQL["invoices"], first, id_)]
-    )
+    (row,) = transaction.rows(_SQL["voided"], number)
+    invoices: list[tuple[str]] = []
+    if transaction.value(_SQL["has_positions"]):
+        first_pass, *_ = row
+        invoices = transaction.rows(_SQL["invoices"], first_pass, number)
+    return Voided(number, *(*row, [invoice for (invoice,) in invoices]))

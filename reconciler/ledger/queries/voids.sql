@@ -11,7 +11,7 @@ SELECT reconciler_void_passes(%s, %s, %s)
 
 -- voided --
 -- What a void took out of the ledger, and the pass that the ledger is at now, if there is one.
-SELECT v.id, v.first_pass_id, v.last_pass_id, v.because, v.decided_by, v.decided_at,
+SELECT v.first_pass_id, v.last_pass_id, v.because, v.decided_by, v.decided_at,
        count(r.*), sum((r.row ->> 'lifecycle_inserted')::bigint)::bigint, sum((r.row ->> 'lifecycle_deleted')::bigint)::bigint,
        sum((r.row ->> 'events_inserted')::bigint)::bigint, sum((r.row ->> 'suspension_events_inserted')::bigint)::bigint,
        (SELECT max(id) FROM reconciler_passes),
