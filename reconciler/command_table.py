@@ -3,6 +3,7 @@
 `reconciler org move` runs `org_move` in `reconciler.commands.org`, with its flags as arguments.
 """
 
+from argparse import ArgumentTypeError
 from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -53,6 +54,13 @@ NOTES = {
 """What stands below the title of a group of flags."""
 
 
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"expected a whole number, not {text!r}") from None
+
+
 def _output(*formats: str) -> Flag:
     more = {"choices": formats, "default": formats[0]}
     return Flag("--output", "Output", None, f"how to print the result (default {formats[0]})", more)
@@ -96,7 +104,7 @@ _RUN = Command(
             "Safety",
             "N",
             "write up to N weak deletions that would be held back",
-            {"type": int},
+            {"type": _number},
         ),
         Flag(
             "--rebind",
@@ -198,7 +206,7 @@ _USAGE = Command(
             {"choices": ("org", "tenant", "skill", "day", "month")},
         ),
         Flag("--sort", "Groups", None, "the highest first", {"choices": ("amount", "days")}),
-        Flag("--top", "Groups", "N", "only so many; the total counts all", {"type": int}),
+        Flag("--top", "Groups", "N", "only so many; the total counts all", {"type": _number}),
         Flag("--totals", "CSV", "FILE", "also write the totals, with the position, to this file"),
         Flag(
             "--separator",
@@ -217,7 +225,7 @@ _USAGE = Command(
             "Corrections",
             "N",
             "leave out what follows this pass or price change",
-            {"type": int},
+            {"type": _number},
         ),
         Flag("--corrections", "Corrections", None, "show instead what was changed after --as-of"),
         Flag("--since-close", "Corrections", None, "with --corrections, since the last close"),
@@ -285,7 +293,7 @@ _VOID = Command(
     "rows are withdrawn and kept on record, and the ledger is as the pass before it left it. Only the "
     "owner of the tables may.",
     (
-        Flag("first_pass", None, "PASS", "number of the first pass that is voided", {"type": int}),
+        Flag("first_pass", None, "PASS", "number of the first pass that is voided", {"type": _number}),
         Flag("--because", "Record", "TEXT", "why, for the record; not needed with --dry-run"),
         _BY,
         Flag("--dry-run", "Output", None, "print what would be withdrawn, and change nothing"),

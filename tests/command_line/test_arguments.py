@@ -27,6 +27,8 @@ from tests.conftest import Command
         ("run --output jsn", "--output: there is no value 'jsn'; did you mean json?"),
         ("run now", "reconciler run does not expect 'now'"),
         ("run --embedded=maybe", "--embedded: expected true or false"),
+        ("void twelve", "argument PASS: expected a whole number, not 'twelve'"),
+        ("usage --top 1.5", "argument --top: expected a whole number, not '1.5'"),
         ("run --page-size", "argument --page-size: expected one argument"),
         ("run --x\x1b[31m", "has no flag '--x\\x1b[31m'"),
     ],
