@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -173,8 +173,22 @@ def check_database(settings: Settings) -> None:
         )
 
 
+_EXPECTED: Final = {
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_parsing": "expected a number",
+    "bool_parsing": "expected true or false",
+    "greater_than_equal": "expected {ge:g} or more",
+    "greater_than": "expected more than {gt:g}",
+    "less_than_equal": "expected {le:g} or less",
+}
+"""What to say instead of pydantic's sentence, by its type of error."""
+
+
 def _told(problem: Any) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "settings"
     flag = next((options.flag(one) for one in options.ALL if one.name == name), name)
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if (expected := _EXPECTED.get(problem["type"])) is not None:
+        message = expected.format(**problem.get("ctx", {}))
     return f"{flag} ({options.PREFIX}{name.upper()}): {message[:1].lower()}{message[1:]}"
