@@ -340,6 +340,19 @@ def test_a_crd_that_is_removed_deletes_nobody(
     assert "tenant-2, tenant-3" in err
 
 
+def test_on_a_quiet_cluster_it_costs_two_requests(run: Run, server: ApiServer) -> None:
+    assert run().status == 0
+
+    def requests(*flags: str) -> list[str]:
+        before = len(server.requests)
+        assert run(*flags).status == 0
+        return [f"{one.method} {one.path}" for one in server.requests[before:]]
+
+    catching_up, listing = requests(), requests("--no-catch-up")
+    assert set(listing) <= set(catching_up)
+    assert len(catching_up) <= len(listing) + 2
+
+
 def void_all_but_the_first(command: Command, ledger: Ledger) -> None:
     second = "SELECT id FROM reconciler_passes ORDER BY id OFFSET 1 LIMIT 1"
     ((first_pass,),) = ledger.execute(second).fetchall()
