@@ -42,6 +42,9 @@ class Measured:
     """The same, of later changes that left their second in managedFields."""
     days: int = 0
     days_wrong: int = 0
+    caught_up: int = 0
+    """Changes that are recorded where each pass catches up before its list."""
+    days_wrong_caught_up: int = 0
 
     def __iadd__(self, other: "Measured") -> Self:
         self.changes += other.changes
@@ -54,6 +57,8 @@ class Measured:
         self.evident_off += other.evident_off
         self.days += other.days
         self.days_wrong += other.days_wrong
+        self.caught_up += other.caught_up
+        self.days_wrong_caught_up += other.days_wrong_caught_up
         return self
 
 
@@ -102,6 +107,13 @@ def measure(truth: Truth, passes: Iterable[Pass], looks: Sequence[Look], title: 
     result.violations = [f"{title}: {violation}" for violation in result.violations]
     result.days_wrong = len(truth.days ^ _days(rows, truth.end))
     return result
+
+
+def measure_caught_up(result: Measured, truth: Truth, passes: Iterable[Pass]) -> None:
+    """Adds what the same passes record and bill where each catches up before its list."""
+    rows = [row for one in passes for row in one.rows]
+    result.caught_up = len(rows)
+    result.days_wrong_caught_up = len(truth.days ^ _days(rows, truth.end))
 
 
 def _judge(result: Measured, truth: Truth, row: Row, one: Pass, slack: tuple[int, int]) -> None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from tests.proofs.truth.evidence import HOUR
 from tests.proofs.truth.history import History, begins
-from tests.proofs.truth.measure import Measured, Truth, measure
+from tests.proofs.truth.measure import Measured, Truth, measure, measure_caught_up
 from tests.proofs.truth.reconcile import EVIDENCE, INTERVALS, NO_EVIDENCE, looks, passes
 
 CHANGES: Final = 5000
@@ -42,6 +42,8 @@ class Shard(NamedTuple):
                 title = f"seed {self.seed}, cluster {self.number}, every {minutes} min{without}"
                 made = passes(history.evidence.writes, looked, dialect)
                 results[minutes, dialect.managed_fields] = measure(truth, made, looked, title)
+            caught_up = passes(history.evidence.writes, looked, EVIDENCE, catch_up=True)
+            measure_caught_up(results[minutes, True], truth, caught_up)
         return results
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import RECORDINGS
 from tests.proofs.truth.evidence import SECOND, micros
 from tests.proofs.truth.measure import Measured
-from tests.proofs.truth.reconcile import EVIDENCE, Reconciler, Row, rows
+from tests.proofs.truth.reconcile import EVIDENCE, INTERVALS, Reconciler, Row, rows
 from tests.proofs.truth.recorded import Known, exchange, lived_again
 from tests.proofs.truth.report import report
 from tests.proofs.truth.shards import Key, Shard
@@ -21,11 +21,16 @@ def test_every_interval_holds_the_true_time_and_no_row_is_missing() -> None:
         for key, measured in Shard(5, number, changes=1000, tenants=8).measured().items():
             totals[key] += measured
             assert measured.violations == []
-    assert totals[5, True].changes >= 2000
-    with_it, without = totals[5, True], totals[5, False]
+    assert totals[4, True].changes >= 2000
+    with_it, without = totals[4, True], totals[4, False]
     assert with_it.evident_rows == without.evident_rows > 500
     # In the full run it is 20 times better; so few changes scatter.
     assert with_it.evident_off * 10 < without.evident_off
+    for minutes in INTERVALS:
+        hourly = totals[minutes, True]
+        assert hourly.rows <= hourly.caught_up <= hourly.changes
+        assert hourly.days_wrong_caught_up <= hourly.days_wrong
+    assert totals[60, True].days_wrong_caught_up * 3 < totals[60, True].days_wrong
     assert "violations of the interval promise                        0" in report(totals, 5)
 
 
