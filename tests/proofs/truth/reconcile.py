@@ -178,7 +178,7 @@ def _look(rng: Random, clock: Clock, asked: int) -> Look:
 def passes(
     writes: Sequence[Write], looked: Sequence[Look], dialect: Dialect, *, catch_up: bool = False
 ) -> Iterator[Pass]:
-    """Passes over the history of one cluster; with `catch_up`, each writes all changes before its list."""
+    """Passes over the history of one cluster, with `catch_up` each after all changes before its list."""
     reconciler = Reconciler(dialect)
     state: dict[str, Write] = {}
     done = 0
