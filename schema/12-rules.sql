@@ -55,6 +55,14 @@ BEGIN
          'FOREIGN KEY (lifecycle_id, previous) REFERENCES tenant_suspension_events (lifecycle_id, ordinal)'),
         ('tenant_suspension_events', 'tenant_suspension_events_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('tenant_suspension_events', 'tenant_suspension_events_pass_fkey', 'FOREIGN KEY (pass_id) REFERENCES reconciler_passes (id)'),
+        -- What no pass could read again.
+        ('reconciler_passes', 'reconciler_passes_readable',
+         'CHECK (isfinite(asked_at) AND isfinite(observed_at) AND jsonb_typeof(quarantined) = ''array'' AND jsonb_typeof(held_back) = ''array'') NOT VALID'),
+        ('reconciler_setbacks', 'reconciler_setbacks_readable',
+         'CHECK (isfinite(found_at) AND resource_version ~ ''^[0-9]{1,40}$'' AND ledger_version ~ ''^[0-9]{1,40}$'') NOT VALID'),
+        ('reconciler_state', 'reconciler_state_readable', 'CHECK (isfinite(changed_at) AND isfinite(coalesce(read_at, changed_at))) NOT VALID'),
+        ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_readable',
+         'CHECK (created_pass_id IS NULL OR isfinite(created_at) AND isfinite(coalesce(deleted_at, created_at))) NOT VALID'),
         ('reconciler_rebindings', 'reconciler_rebindings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_reopenings', 'reconciler_reopenings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_moves', 'reconciler_moves_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
@@ -167,6 +175,30 @@ BEGIN
     RETURN NEW;
 END $$;
 COMMENT ON FUNCTION reconciler_date_pass() IS 'Trigger: dates a pass by the database''s clock, and never before an earlier one. After a void no list is gapless.';
+-- Whoever writes a pass is the only one, from before it has its number: nothing that is written later can come before it.
+CREATE OR REPLACE FUNCTION reconciler_lock_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    LOCK TABLE reconciler_writer IN SHARE ROW EXCLUSIVE MODE;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION reconciler_lock_ledger() IS 'Trigger: takes the lock of the one writer.';
+CREATE OR REPLACE TRIGGER reconciler_passes_locked
+    BEFORE INSERT ON reconciler_passes EXECUTE FUNCTION reconciler_lock_ledger();
+
+CREATE OR REPLACE FUNCTION reconciler_check_lifecycle_ids() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    taken CONSTANT bigint := (SELECT max(l.id) FROM tenant_billing_lifecycle l);
+BEGIN
+    IF taken > coalesce(pg_sequence_last_value(pg_get_serial_sequence('tenant_billing_lifecycle', 'id')::regclass), taken) THEN
+        RAISE EXCEPTION 'tenant_billing_lifecycle: id % is not from its sequence', taken USING
+            ERRCODE = 'restrict_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION reconciler_check_lifecycle_ids() IS 'Trigger: refuses an id that the sequence has not given, and with which it would be used up.';
+CREATE OR REPLACE TRIGGER tenant_billing_lifecycle_numbered
+    AFTER INSERT ON tenant_billing_lifecycle EXECUTE FUNCTION reconciler_check_lifecycle_ids();
+
 CREATE OR REPLACE TRIGGER reconciler_passes_dated
     BEFORE INSERT ON reconciler_passes FOR EACH ROW EXECUTE FUNCTION reconciler_date_pass();
 

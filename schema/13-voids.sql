@@ -93,7 +93,10 @@ BEGIN
             ('reconciler_passes', 'id')) AS of (of_table, pass_column)
     LOOP
         IF written.of_table = 'reconciler_passes' THEN
-            PERFORM reconciler_restore_lifecycles(void_id, first_pass);
+            -- Those that are ended again first: of one name and of one uid, one at most is live.
+            PERFORM reconciler_restore_lifecycles(void_id, first_pass, ends => true);
+            PERFORM reconciler_restore_lifecycles(void_id, first_pass, ends => false);
+            PERFORM reconciler_restore_setbacks(void_id, first_pass);
         END IF;
         EXECUTE format(
             'WITH gone AS (DELETE FROM %1$I WHERE %2$I >= $2 RETURNING *)
@@ -108,7 +111,7 @@ COMMENT ON FUNCTION reconciler_void_passes(bigint, text, text) IS 'Voids a pass 
 
 -- Ends, uids and setbacks as they were before these passes. A lifecycle that they began is gone by now; what they
 -- decided of the others is among the voided rows.
-CREATE OR REPLACE FUNCTION reconciler_restore_lifecycles(void_id bigint, first_pass bigint) RETURNS void
+CREATE OR REPLACE FUNCTION reconciler_restore_lifecycles(void_id bigint, first_pass bigint, ends boolean) RETURNS void
 LANGUAGE sql SET timezone = 'UTC' AS $$
 WITH reopened AS (
     SELECT DISTINCT ON (r.lifecycle_id) r.*
@@ -136,12 +139,11 @@ WITH reopened AS (
         SELECT l.deleted_at, l.deleted_not_before, l.deleted_time_source, l.deleted_observed_at, l.deleted_pass_id
         WHERE r.lifecycle_id IS NULL AND coalesce(l.deleted_pass_id, 0) < $2
     ) ended ON true
-    WHERE l.recognised_pass_id >= $2 OR l.deleted_pass_id >= $2 OR r.lifecycle_id IS NOT NULL OR b.lifecycle_id IS NOT NULL
+    WHERE (l.recognised_pass_id >= $2 OR l.deleted_pass_id >= $2 OR r.lifecycle_id IS NOT NULL OR b.lifecycle_id IS NOT NULL)
+      AND (ended.deleted_at IS NOT NULL) = $3
 ), recorded AS (
     INSERT INTO reconciler_voided_rows (void_id, table_name, row)
     SELECT $1, 'tenant_billing_lifecycle', to_jsonb(l) FROM tenant_billing_lifecycle l JOIN changed USING (id)
-    UNION ALL
-    SELECT $1, 'reconciler_setbacks', to_jsonb(s) FROM reconciler_setbacks s WHERE s.after_pass_id >= $2
 )
 UPDATE tenant_billing_lifecycle l
 SET tenant_uid = CASE WHEN c.was_unknown THEN NULL ELSE coalesce(c.old_uid, l.tenant_uid) END,
@@ -149,14 +151,21 @@ SET tenant_uid = CASE WHEN c.was_unknown THEN NULL ELSE coalesce(c.old_uid, l.te
     recognised_pass_id = CASE WHEN c.was_unknown THEN NULL ELSE l.recognised_pass_id END,
     deleted_at = c.deleted_at, deleted_not_before = c.deleted_not_before, deleted_time_source = c.deleted_time_source,
     deleted_observed_at = c.deleted_observed_at, deleted_pass_id = c.deleted_pass_id
-FROM changed c WHERE c.id = l.id;
+FROM changed c WHERE c.id = l.id
+$$;
+COMMENT ON FUNCTION reconciler_restore_lifecycles(bigint, bigint, boolean) IS 'Part of reconciler_void_passes(): lifecycles as they were before the voided passes, those that had ended or those that were live.';
+
 -- That a server went back is still true.
+CREATE OR REPLACE FUNCTION reconciler_restore_setbacks(void_id bigint, first_pass bigint) RETURNS void
+LANGUAGE sql SET timezone = 'UTC' AS $$
+INSERT INTO reconciler_voided_rows (void_id, table_name, row)
+SELECT $1, 'reconciler_setbacks', to_jsonb(s) FROM reconciler_setbacks s WHERE s.after_pass_id >= $2;
 UPDATE reconciler_setbacks s SET after_pass_id = before.id
 FROM (SELECT max(p.id) AS id FROM reconciler_passes p WHERE p.id < $2) before
 WHERE s.after_pass_id >= $2 AND before.id IS NOT NULL;
 DELETE FROM reconciler_setbacks s WHERE s.after_pass_id >= $2;
 $$;
-COMMENT ON FUNCTION reconciler_restore_lifecycles(bigint, bigint) IS 'Part of reconciler_void_passes(): lifecycles as they were before the voided passes.';
+COMMENT ON FUNCTION reconciler_restore_setbacks(bigint, bigint) IS 'Part of reconciler_void_passes(): setbacks follow the last pass that is left.';
 
 -- Who could not be read since the last list, or was held back, goes on from the last list before. Where a pass does not say
 -- whom it could not read, that is all its tenants: read_at may be earlier than it was, but never later.

@@ -63,7 +63,7 @@ CREATE OR REPLACE TRIGGER reconciler_close_totals_append_only
 
 CREATE OR REPLACE FUNCTION reconciler_billed_until() RETURNS date LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    closed date := (SELECT max(c.period_end) FROM reconciler_closes c);
+    closed date := (SELECT max(c.period_end) FROM reconciler_closes c WHERE reconciler_voided(NULL, c.as_of_pass) IS NULL);
 BEGIN
     -- The portal may have invoices of its own, in another shape; only ours are asked.
     IF EXISTS (

@@ -55,6 +55,10 @@ BEGIN
             coalesce(NEW.vat_rate::text, 'several'), CASE WHEN lines.fits THEN vat::text ELSE 'has other rates' END USING
             ERRCODE = 'restrict_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME;
     END IF;
+    IF NEW.credits_invoice_id IS NULL AND reconciler_voided(NULL, NEW.as_of_pass) IS NOT NULL THEN
+        RAISE EXCEPTION 'invoices: id % cannot be issued: as of pass %, %', NEW.id, NEW.as_of_pass, reconciler_voided(NULL, NEW.as_of_pass) USING
+            ERRCODE = 'restrict_violation', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, CONSTRAINT = TG_NAME, HINT = 'Draft it again.';
+    END IF;
     NEW.issued_at := coalesce(NEW.issued_at, now());
     NEW.issue_date := coalesce(NEW.issue_date, (NEW.issued_at AT TIME ZONE 'Europe/Zurich')::date);
     NEW.due_date := coalesce(NEW.due_date, NEW.issue_date + 30);

@@ -44,7 +44,7 @@ BEGIN
     IF as_of_pass IS NULL THEN
         SELECT c.* INTO closed FROM reconciler_closes c
         WHERE (c.period_start, c.period_end, c.time_zone) = (from_day, to_day, draft_invoice.time_zone)
-          AND (c.zitadel_org_id = org OR c.zitadel_org_id IS NULL)
+          AND (c.zitadel_org_id = org OR c.zitadel_org_id IS NULL) AND reconciler_voided(NULL, c.as_of_pass) IS NULL
         ORDER BY c.zitadel_org_id NULLS LAST, c.revision DESC LIMIT 1;
     END IF;
     at_pass := reconciler_asked(from_day, to_day, time_zone, org, 'best', NULL, coalesce(as_of_pass, closed.as_of_pass));
@@ -88,6 +88,7 @@ BEGIN
     FOR invoice IN
         SELECT i.* FROM invoices i
         WHERE i.status NOT IN ('draft', 'void') AND i.credits_invoice_id IS NULL AND i.as_of_pass IS NOT NULL
+          AND reconciler_voided(NULL, i.as_of_pass) IS NULL
         ORDER BY i.id
     LOOP
         RETURN QUERY

@@ -21,7 +21,7 @@ DROP FUNCTION IF EXISTS
     reconciler_seal_pass, reconciler_pass_digests, reconciler_encoded, reconciler_adopted_rows, reconciler_derived_state, reconciler_portal_lives, reconciler_refuse_without_pass, reconciler_fill_org,
     reconciler_record_deletion, reconciler_date_pass, reconciler_sign_decision, reconciler_append_only,
     reconciler_lifecycle_changes, reconciler_skill_key,
-    reconciler_void_passes, reconciler_switch_append_only, reconciler_restore_lifecycles, reconciler_restore_state,
+    reconciler_void_passes, reconciler_switch_append_only, reconciler_lock_ledger, reconciler_check_lifecycle_ids, reconciler_restore_setbacks, reconciler_restore_lifecycles, reconciler_restore_state,
     reconciler_price_changed, reconciler_prices_emptied, reconciler_prices_fall_due,
     billing_issue_invoice, billing_guard_lines, billing_guard_reminders, billing_guard_credits, billing_credited_at,
     billing_credit_counts, billing_payment_counts, billing_record_due_date, billing_stamp_event,

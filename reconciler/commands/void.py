@@ -26,8 +26,11 @@ def void(
         raise UsageError("say why, for the record: --because TEXT")
     why = because or "dry run"
     decided = partial(voids.void, parts.database, first_pass, because=why, by=decided_by(by))
+    last_pass = None
     if not (dry_run or yes):
-        would = void_text(decided(dry_run=True), dry_run=True)
-        ask("\n".join((*would, "Void?")), "void", why="void withdraws rows from the ledger")
-    done = decided(dry_run=dry_run)
+        would = decided(dry_run=True)
+        question = "\n".join((*void_text(would, dry_run=True), "Void?"))
+        ask(question, "void", why="void withdraws rows from the ledger")
+        last_pass = would.last_pass
+    done = decided(dry_run=dry_run, last_pass=last_pass)
     return print_either(output, void_json(done, dry_run=dry_run), void_text(done, dry_run=dry_run))

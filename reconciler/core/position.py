@@ -4,6 +4,8 @@ resourceVersions are compared as decimal numbers, within one cluster; where one 
 they say nothing.
 """
 
+from typing import Final
+
 from msgspec import Struct
 
 from reconciler.core.tenant import KnownState, Setback, Snapshot
@@ -16,9 +18,14 @@ class Position(Struct, frozen=True, kw_only=True):
     version: int | None = None
 
 
+LONGEST: Final = 40
+"""Digits of a resourceVersion that is read as a number; servers give a uint64, of 20 at most."""
+
+
 def number(version: str | None) -> int | None:
-    """A resourceVersion as a number, where it is one."""
-    return int(version) if version is not None and version.isdecimal() else None
+    """A resourceVersion as a number, where it is one. A text of more than LONGEST digits is none."""
+    is_number = version is not None and version.isdecimal() and len(version) <= LONGEST
+    return int(version or "") if is_number else None
 
 
 def position(known: KnownState) -> Position:

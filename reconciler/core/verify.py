@@ -118,6 +118,11 @@ RULES: Final[Mapping[str, Rule]] = {
             "if the invoice is wrong, credit it and issue another one",
         ),
         Rule(
+            "invoice-voided",
+            "an issued invoice was computed at a position that was voided",
+            "if the invoice is wrong, credit it and issue another one",
+        ),
+        Rule(
             "invoice-position",
             "an issued invoice does not say at which position it was computed",
             "nothing to do: its lines cannot be computed again",

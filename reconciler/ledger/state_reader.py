@@ -37,7 +37,7 @@ def last_pass(transaction: Transaction, *, is_current: bool = True) -> KnownStat
         return KnownState()
     id_, asked_at, observed_at, has_version, cluster_uid, listed, watched, *rest = rows[0]
     listed_at, deletions, held = rest
-    versions = [int(version) for version in (listed, watched) if version is not None]
+    versions = [found for version in (listed, watched) if (found := number(version)) is not None]
     return KnownState(
         last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at, has_version=has_version),
         listed_at=listed_at,

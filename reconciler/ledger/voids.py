@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from reconciler.core.voids import Voided
-from reconciler.errors import LedgerError, UsageError
+from reconciler.errors import LedgerError, Refused, UsageError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database, Transaction
 from reconciler.ledger.queries import load
@@ -12,17 +12,31 @@ from reconciler.ledger.queries import load
 _SQL: Final = load("voids")
 
 
-def void(database: Database, first_pass: int, *, because: str, by: str, dry_run: bool) -> Voided:
+def void(
+    database: Database,
+    first_pass: int,
+    *,
+    because: str,
+    by: str,
+    dry_run: bool,
+    last_pass: int | None = None,
+) -> Voided:
     """Voids a pass and all passes after it. With `dry_run` the same is done and taken back.
 
-    Raises UsageError for an unknown pass, and LedgerError, also where the role does not own the tables.
+    `last_pass` is the last one that may be voided; None: whichever there is. Raises UsageError for an
+    unknown pass, Refused for a later one, and LedgerError, also where the role does not own the tables.
     """
     with database.transaction() as transaction:
         schema.check_current(transaction, database)
         _check(transaction, database, first_pass)
         with transaction.attempt() if dry_run else nullcontext():
             number = transaction.value(_SQL["void"], first_pass, because, by)
-            return _voided(transaction, number)
+            voided = _voided(transaction, number)
+            if last_pass is not None and voided.last_pass != last_pass:
+                raise Refused(
+                    f"pass {voided.last_pass} was written in the meantime; nothing was voided; try again"
+                )
+            return voided
 
 
 def _check(transaction: Transaction, database: Database, first_pass: int) -> None:

@@ -36,5 +36,5 @@ def void_text(voided: Voided, *, dry_run: bool) -> Iterator[str]:
         yield f"  the last pass is {voided.at_pass} again, of {stamp(voided.observed_at)}"
     yield from (f"  closed at a voided pass, close it again: {month}" for month in voided.closes)
     yield from (
-        f"  issued at a voided pass, check it: invoice {clean(number)}" for number in voided.invoices
+        f"  drawn at a voided pass, check it: invoice {clean(number)}" for number in voided.invoices
     )

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,8 +13,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from reconciler.errors import Refused
+from reconciler.ledger import voids
 from tests.command_line.snapshots import Json, content, row_counts, snapshot, tenant
-from tests.conftest import Command, Ran
+from tests.conftest import Command, Ran, open_database
 
 Ledger = psycopg.Connection[Any]
 Run = Callable[..., Ran]
@@ -213,6 +216,65 @@ def test_a_month_that_was_closed_at_a_voided_pass_is_closed_again(command: Comma
     again = command("close", "2026-02")
     assert (again.status, again.err) == (0, "")
     assert "revision 2" in again.out
+
+
+def test_of_two_lives_of_a_name_the_one_that_was_live_is_live_again(
+    command: Command, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The voided passes ended the second life and withdrew the end of the first."""
+    old, new = tenant("x", "mail", uid="a"), tenant("x", "mail", uid="b", created="2026-02-03T00:00:00Z")
+    for day, shown, words in (
+        *((1, [old], "run"), (2, [], "run --allow-deletions 9"), (3, [new], "run")),
+        *((4, [old], "run --allow-deletions 9"), (5, [old], "run --reopen x")),
+    ):
+        file = snapshot(tmp_path, f"2026020{day}T000000Z", tenant("ada"), *shown)
+        assert command(*words.split(), "--snapshot", file).status in (0, 4)
+    done = command("void", "4", *WRONG_DATE, "--yes")
+    assert done.status == 0, done.err
+    live = (
+        "SELECT tenant_uid FROM tenant_billing_lifecycle WHERE tenant_name = 'x' AND deleted_at IS NULL"
+    )
+    assert ledger.execute(live).fetchall() == [("b",)]
+    file = snapshot(tmp_path, "20260203T000000Z", tenant("ada"), new)
+    assert command("verify", "--deep", "--snapshot", file).status == 0
+
+
+def test_a_pass_that_was_written_after_the_question_is_not_voided(ledger_url: str, run: Run) -> None:
+    for day in ("0201", "0202", "0203"):
+        run(day, *FIRST)
+    before = content(ledger_url)
+    with (
+        closing(open_database(ledger_url)) as database,
+        pytest.raises(Refused, match="pass 3 was written"),
+    ):
+        voids.void(database, 1, because="tried", by="eve", dry_run=False, last_pass=2)
+    assert content(ledger_url) == before
+
+
+@pytest.mark.parametrize("is_issued", [True, False])
+def test_what_was_drawn_at_a_voided_position_is_not_issued_and_what_was_issued_is_told(
+    command: Command, ledger: Ledger, run: Run, *, is_issued: bool
+) -> None:
+    ledger.execute("UPDATE platform_pricing SET tenant_monthly_fee_chf = 49")
+    run("0201", *FIRST)
+    run("0302", *SECOND)
+    assert command("close", "2026-02", "--org", "org-1").status == 0
+    ledger.execute("SELECT draft_invoice('org-1', daterange('2026-02-01', '2026-03-01'))")
+    ledger.execute("UPDATE invoices SET billing_name = 'Alpenglow AG'")
+    issue = "UPDATE invoices SET status = 'issued'"
+    if is_issued:
+        ledger.execute(issue)
+    done = command("void", "3", *WRONG_DATE, "--yes")
+    assert "drawn at a voided pass, check it: invoice " in done.out
+    run("0301", *FIRST)
+    if is_issued:
+        told = run("0301", *FIRST, words="verify --invoices")
+        assert told.status == 5
+        assert "invoice-voided" in told.out
+        assert "invoice-line" not in told.out
+    else:
+        with pytest.raises(psycopg.errors.RestrictViolation, match=r"cannot be issued.*eve: wrong date"):
+            ledger.execute(issue)
 
 
 def test_that_a_server_went_back_is_still_known(command: Command, ledger: Ledger, run: Run) -> None:

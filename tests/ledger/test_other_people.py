@@ -131,6 +131,85 @@ def test_who_runs_passes_gives_no_row_a_number_or_a_date(
         other.execute(f"INSERT INTO {table} ({values}")
 
 
+PASS = (
+    "source, program_version, tenants_examined, lifecycle_inserted, lifecycle_deleted, events_inserted,"
+    " suspension_events_inserted, asked_at, observed_at"
+)
+IN_2026 = "'x', '1', 0, 0, 0, 0, 0, '2026-11-02Z', '2026-11-02Z'"
+SETBACK = (
+    "INSERT INTO reconciler_setbacks"
+    " (cluster_uid, after_pass_id, found_at, resource_version, ledger_version) VALUES ('c', 1, "
+)
+STATE = (
+    "DELETE FROM reconciler_state;"
+    "INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at)"
+    " SELECT id, '{}', false, 'infinity' FROM tenant_billing_lifecycle"
+)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        f"INSERT INTO reconciler_passes ({PASS}) VALUES ({IN_2026[:-13]}'infinity')",
+        f"INSERT INTO reconciler_passes ({PASS}, quarantined) VALUES ({IN_2026}, '{{\"a\": 1}}')",
+        f"INSERT INTO reconciler_passes ({PASS}, held_back) VALUES ({IN_2026}, '1')",
+        f"{SETBACK}'2026-11-02Z', 'x', '1')",
+        f"{SETBACK}'2026-11-02Z', '1', '{'9' * 41}')",
+        f"{SETBACK}'infinity', '1', '2')",
+        STATE,
+    ],
+)
+def test_what_no_pass_could_read_again_is_refused(ledger_url: str, runner: str, statement: str) -> None:
+    with acting_as(ledger_url, runner) as other, pytest.raises(psycopg.errors.CheckViolation):
+        other.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [("9223372036854775807", True), ("currval('tenant_billing_lifecycle_id_seq')", False)],
+)
+def test_a_lifecycle_has_its_number_from_the_sequence(
+    ledger_url: str, runner: str, given: str, *, refused: bool
+) -> None:
+    with acting_as(ledger_url, runner) as other:
+        other.execute("BEGIN; SELECT nextval('tenant_billing_lifecycle_id_seq')")
+        other.execute(f"INSERT INTO reconciler_passes ({PASS}) VALUES ({IN_2026})")
+        lifecycle = (
+            "INSERT INTO tenant_billing_lifecycle (id, tenant_name, tenant_uid, zitadel_org_id,"
+            " created_at, created_not_before, created_observed_at, created_time_source, created_pass_id)"
+            f" SELECT {given}, 'x', 'x', 'o', observed_at, observed_at, observed_at, 'creation', id"
+            " FROM reconciler_passes ORDER BY id DESC LIMIT 1"
+        )
+        if refused:
+            with pytest.raises(psycopg.errors.RestrictViolation, match="not from its sequence"):
+                other.execute(lifecycle)
+        else:
+            other.execute(lifecycle)
+        other.execute("ROLLBACK")
+
+
+def test_nobody_has_the_number_of_a_pass_before_he_has_the_lock(
+    ledger: Ledger, ledger_url: str, runner: str
+) -> None:
+    """Otherwise a position that was given out would change when the pass is committed."""
+    with acting_as(ledger_url, runner) as other:
+        other.execute("BEGIN")
+        other.execute(f"INSERT INTO reconciler_passes ({PASS}) VALUES ({IN_2026})")
+        with pytest.raises(psycopg.errors.LockNotAvailable), ledger.transaction():
+            ledger.execute(f"{WRITE_LOCK} NOWAIT")
+        other.execute("ROLLBACK")
+    ledger.execute("BEGIN")
+    ledger.execute(WRITE_LOCK)
+    number = "SELECT last_value FROM reconciler_passes_id_seq"
+    before = ledger.execute(number).fetchall()
+    with acting_as(ledger_url, runner) as other:
+        other.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute(f"INSERT INTO reconciler_passes ({PASS}) VALUES ({IN_2026})")
+    assert ledger.execute(number).fetchall() == before
+    ledger.execute("ROLLBACK")
+
+
 @pytest.mark.parametrize("table", ["reconciler_reopenings", "reconciler_rebindings"])
 def test_a_temporary_table_of_ours_name_changes_no_lifecycle(
     ledger: Ledger, ledger_url: str, runner: str, command: Command, table: str

@@ -6,7 +6,7 @@ SELECT id, period_start, period_end, time_zone, zitadel_org_id, revision, as_of_
        encode(ledger_digest, 'hex'), closed_at, closed_by, database_user
 FROM reconciler_closes
 WHERE period_start = %s AND period_end = %s AND time_zone = %s
-  AND (zitadel_org_id IS NULL OR zitadel_org_id = %s)
+  AND (zitadel_org_id IS NULL OR zitadel_org_id = %s) AND reconciler_voided(NULL, as_of_pass) IS NULL
 ORDER BY zitadel_org_id NULLS LAST, revision DESC LIMIT 1
 
 -- close --

@@ -27,6 +27,6 @@ GROUP BY v.id
 SELECT EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('invoices') AND attname = 'as_of_pass' AND NOT attisdropped)
 
 -- invoices --
--- The invoices that were issued at a voided position, by number: first and last position.
+-- The invoices that were drawn at a voided position, by number or, where they are drafts, by id: first and last position.
 SELECT coalesce(number, id::text) FROM invoices
-WHERE as_of_pass BETWEEN %s AND %s AND status NOT IN ('draft', 'void') ORDER BY 1
+WHERE as_of_pass BETWEEN %s AND %s AND status <> 'void' ORDER BY 1
