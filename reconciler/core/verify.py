@@ -91,6 +91,11 @@ RULES: Final[Mapping[str, Rule]] = {
         Rule("reopening", "a recorded withdrawal of a deletion does not match its lifecycle", _RECORDS),
         Rule("move", "a recorded change of org does not match its lifecycles", _RECORDS),
         Rule("override", "a recorded decision of an operator is not what its pass did", _RECORDS),
+        Rule(
+            "override-missing",
+            "it is not on record who decided a move, a rebinding or a reopening",
+            _RECORDS,
+        ),
         Rule("pass-counts", "the counts of a pass differ from the rows that name it", _RESTORE),
         Rule("pass-order", "a pass has an earlier observed_at than the pass before it", _RECORDS),
         Rule("pass-version", "a pass saw a lower resourceVersion than a pass before it", _RECORDS),

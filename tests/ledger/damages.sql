@@ -359,6 +359,18 @@ SET lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 
 WHERE override = 'move'
 RETURNING id;
 
+-- nobody reopened it: override-missing, bob, reconciler_reopenings
+DELETE FROM reconciler_overrides WHERE override = 'reopen';
+SELECT pass_id FROM reconciler_reopenings;
+
+-- nobody moved it: override-missing, gus, reconciler_moves
+DELETE FROM reconciler_overrides WHERE override = 'move';
+SELECT pass_id FROM reconciler_moves;
+
+-- nobody rebound it: override-missing, eva, reconciler_rebindings
+DELETE FROM reconciler_overrides WHERE override = 'rebind';
+SELECT pass_id FROM reconciler_rebindings;
+
 -- a move ends another one: move, gus, reconciler_moves
 UPDATE reconciler_moves
 SET previous_lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 'cid')

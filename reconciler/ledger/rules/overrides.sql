@@ -12,6 +12,19 @@ WHERE p.id IS NULL OR NOT CASE o.override
         SELECT FROM reconciler_reopenings r WHERE (r.lifecycle_id, r.deleted_pass_id) = (o.lifecycle_id, o.pass_id))
     ELSE p.adopted_cluster END
 UNION ALL
+-- Who decided is recorded since version 3 of the schema, as digests of encoding 2 are.
+SELECT 'override-missing', l.tenant_name, l.tenant_uid, ARRAY[d.decision, 'tenant_billing_lifecycle'], ARRAY[d.pass_id, d.lifecycle_id],
+       concat(d.override, ', pass ', d.pass_id)
+FROM (
+    SELECT 'reconciler_moves' AS decision, 'move' AS override, pass_id, lifecycle_id FROM reconciler_moves
+    UNION ALL SELECT 'reconciler_rebindings', 'rebind', pass_id, lifecycle_id FROM reconciler_rebindings
+    UNION ALL SELECT 'reconciler_reopenings', 'reopen', pass_id, lifecycle_id FROM reconciler_reopenings
+) d
+JOIN reconciler_digests g ON g.pass_id = d.pass_id AND g.encoding = 2
+LEFT JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
+WHERE NOT EXISTS (
+    SELECT FROM reconciler_overrides o WHERE (o.pass_id, o.lifecycle_id, o.override) = (d.pass_id, d.lifecycle_id, d.override))
+UNION ALL
 SELECT 'rebinding', l.tenant_name, coalesce(l.tenant_uid, r.new_uid), ARRAY['reconciler_rebindings', 'tenant_billing_lifecycle'],
        ARRAY[r.pass_id, r.lifecycle_id], concat('from ', r.old_uid, ' to ', r.new_uid, ', then ', coalesce(r.next_uid, l.tenant_uid))
 FROM (SELECT *, lead(old_uid) OVER (PARTITION BY lifecycle_id ORDER BY pass_id) AS next_uid FROM reconciler_rebindings) r
