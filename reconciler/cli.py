@@ -7,8 +7,9 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 
 from reconciler import SCHEMA_VERSION, __version__, options
-from reconciler.command_table import COMMANDS, METAVARS, NOTES, Command, Flag, Group, flags_of, leaves
+from reconciler.command_table import COMMANDS, flags_of, leaves
 from reconciler.errors import ExitStatus
+from reconciler.flags import METAVARS, NOTES, Command, Flag, Group
 
 SWITCHES = {options.flag(one) for one in options.ALL if one.metavar is None}
 ON, OFF = ("true", "yes", "on", "1"), ("false", "no", "off", "0")

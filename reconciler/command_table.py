@@ -3,11 +3,23 @@
 `reconciler org move` runs `org_move` in `reconciler.commands.org`, with its flags as arguments.
 """
 
-from argparse import ArgumentTypeError
-from collections import namedtuple
 from collections.abc import Iterator, Mapping, Sequence
 
 from reconciler.errors import ExitStatus
+from reconciler.flags import (
+    BECAUSE,
+    BY,
+    DRY_RUN,
+    FILES,
+    LEDGER,
+    OBSERVED_AT,
+    PASS,
+    Command,
+    Flag,
+    Group,
+    number,
+    output,
+)
 from reconciler.options import (
     ALL,
     BRAKE,
@@ -28,83 +40,25 @@ from reconciler.options import (
     flag,
 )
 
-Flag = namedtuple("Flag", "name group metavar help more", defaults=({},))
-"""A flag of this command only, never a setting. `metavar` None is a switch; `more` is for argparse."""
-
-Command = namedtuple("Command", "about details flags examples statuses", defaults=((),))
-"""`flags` are flags and settings, as --help lists them; `statuses` those besides the common ones."""
-
-Group = namedtuple("Group", "about commands")
-"""A command that only has commands of its own, by name."""
-
-METAVARS = {
-    "DURATION": "30s, 5m, 1h or 1d",
-    "TIME": "RFC 3339 (2026-11-01T06:00:00Z), a day (2026-11-01, from its start in --time-zone), or now",
-    "DAY": "2026-11-01; a TIME is read as well, if a day begins then in --time-zone",
-    "AMOUNT": "exact, like 49 or 0.05; more decimals than the column has are an error",
-}
-"""How a value is written; told once for each command that has one."""
-
-NOTES = {
-    "Safety": "A deletion is weak if the tenant is missing and no deletionTimestamp was seen. "
-    "Where there are too many of them, all are held back until an operator decides.",
-    "Roles": "Each role gets only the rights that it needs. It must exist.",
-    "Prices": "All without VAT.",
-}
-"""What stands below the title of a group of flags."""
-
-
-def _number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ArgumentTypeError(f"expected a whole number, not {text!r}") from None
-
-
-def _output(*formats: str) -> Flag:
-    more = {"choices": formats, "default": formats[0]}
-    return Flag("--output", "Output", None, f"how to print the result (default {formats[0]})", more)
-
-
-_DRY_RUN = Flag("--dry-run", "Output", None, "print the plan and write nothing")
-_FILES = Flag(
-    "--snapshot",
-    "Snapshot",
-    "FILE",
-    "read the tenants from files instead of a cluster: the output of `kubectl get piecedtenants -A "
-    "-o json --show-managed-fields` (or -o yaml), or - for stdin (with --observed-at); a folder or "
-    "several files are one pass each, oldest first",
-    {"nargs": "+"},
-)
-_OBSERVED_AT = Flag(
-    "--observed-at", "Snapshot", "TIME", "when the file was taken, if its name does not say it"
-)
-_BY = Flag(
-    "--by", "Record", "NAME", "who decided this, for the record (default: the user of the system)"
-)
-_BECAUSE = Flag("--because", "Record", "TEXT", "why, for the record")
-_LEDGER = (*DATABASE, *LOGS)
-_PASS = (*DATABASE, *CLUSTER, *TIME_ZONE, *LOGS)
-
 _RUN = Command(
     "make one pass: list the tenants, compare them with the ledger, and record what changed",
     "The first pass records every tenant (backfill). A second one right after it records nothing.",
     (
-        *(_FILES, _OBSERVED_AT, *SNAPSHOT),
-        _DRY_RUN,
+        *(FILES, OBSERVED_AT, *SNAPSHOT),
+        DRY_RUN,
         Flag(
             "--detailed-exitcode",
             "Output",
             None,
             "with --dry-run, exit with 10 instead of 0 if changes are planned",
         ),
-        _output("text", "json", "sql", "markdown", "html"),
+        output("text", "json", "sql", "markdown", "html"),
         Flag(
             "--allow-deletions",
             "Safety",
             "N",
             "write up to N weak deletions that would be held back",
-            {"type": _number},
+            {"type": number},
         ),
         Flag(
             "--rebind",
@@ -125,8 +79,8 @@ _RUN = Command(
             None,
             "accept another cluster, or one restored from a backup, as the one of the ledger",
         ),
-        *(_BY, _BECAUSE),
-        *(*READING, *BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
+        *(BY, BECAUSE),
+        *(*READING, *BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *PASS),
     ),
     (
         "reconciler run --dry-run",
@@ -140,7 +94,7 @@ _LOOP = Command(
     "Runs until SIGTERM or Ctrl-C and then exits with 0. A failed pass is retried.",
     (
         *(*SCHEDULE, *WATCH, *READING, *CATCH_UP, *HEALTH, *BRAKE),
-        _output("text", "json"),
+        output("text", "json"),
         *(*DATABASE, *CLUSTER, *LOGS),
     ),
     ("reconciler loop --watch", "reconciler loop --cron '*/5 * * * *' --health-port 0"),
@@ -152,10 +106,10 @@ _VERIFY = Command(
         Flag("--ledger-only", "Check", None, "check the ledger alone; compare it with no cluster"),
         Flag("--deep", "Check", None, "check also that no row was altered since it was written"),
         Flag("--invoices", "Check", None, "check also that issued invoices are what the ledger gives"),
-        *(_FILES._replace(help="compare with this file instead of the cluster", more={}), _OBSERVED_AT),
+        *(FILES._replace(help="compare with this file instead of the cluster", more={}), OBSERVED_AT),
         *SNAPSHOT,
-        _output("text", "json"),
-        *(*BRAKE, *_PASS),
+        output("text", "json"),
+        *(*BRAKE, *PASS),
     ),
     ("reconciler verify", "reconciler verify --ledger-only --deep"),
     (ExitStatus.FOUND,),
@@ -170,7 +124,7 @@ _HISTORY = Command(
         Flag("--org", "Selection", "ORG", "all tenants of this organisation instead"),
         *(_FROM, _TO),
         Flag("--at", "Period", "TIME", "say whether it was billable at this time or day, and why"),
-        _output("text", "json"),
+        output("text", "json"),
         *(*DATABASE, *TIME_ZONE, *LOGS),
     ),
     (
@@ -182,7 +136,7 @@ _HISTORY = Command(
 _COVERAGE = Command(
     "show when changes may have been missed",
     "A change that was made and undone within a gap is not recorded.",
-    (_FROM, _TO, *COVERAGE, _output("text", "json"), *DATABASE, *TIME_ZONE, *LOGS),
+    (_FROM, _TO, *COVERAGE, output("text", "json"), *DATABASE, *TIME_ZONE, *LOGS),
     ("reconciler coverage --from 2026-10-01 --to 2026-11-01",),
 )
 _USAGE = Command(
@@ -197,7 +151,7 @@ _USAGE = Command(
         Flag("--prices", "Output", None, "also amounts, at the prices of each day; nothing is invoiced"),
         Flag("--prices-of", "Output", "TIME", "with --prices, at the prices of this day instead"),
         Flag("--bounds", "Output", None, "also the fewest and the most days that the evidence allows"),
-        _output("text", "json", "csv", "xlsx"),
+        output("text", "json", "csv", "xlsx"),
         Flag(
             "--by",
             "Groups",
@@ -206,7 +160,7 @@ _USAGE = Command(
             {"choices": ("org", "tenant", "skill", "day", "month")},
         ),
         Flag("--sort", "Groups", None, "the highest first", {"choices": ("amount", "days")}),
-        Flag("--top", "Groups", "N", "only so many; the total counts all", {"type": _number}),
+        Flag("--top", "Groups", "N", "only so many; the total counts all", {"type": number}),
         Flag("--totals", "CSV", "FILE", "also write the totals, with the position, to this file"),
         Flag(
             "--separator",
@@ -225,7 +179,7 @@ _USAGE = Command(
             "Corrections",
             "N",
             "leave out what follows this pass or price change",
-            {"type": _number},
+            {"type": number},
         ),
         Flag("--corrections", "Corrections", None, "show instead what was changed after --as-of"),
         Flag("--since-close", "Corrections", None, "with --corrections, since the last close"),
@@ -281,7 +235,7 @@ _CLOSE = Command(
             None,
             "close it although tenants are quarantined, or their deletions are held back",
         ),
-        *(_BY, _output("text", "json")),
+        *(BY, output("text", "json")),
         *(*COVERAGE, *DATABASE, *TIME_ZONE, *LOGS),
     ),
     ("reconciler close 2026-10",),
@@ -293,12 +247,12 @@ _VOID = Command(
     "rows are withdrawn and kept on record, and the ledger is as the pass before it left it. Only the "
     "owner of the tables may.",
     (
-        Flag("first_pass", None, "PASS", "number of the first pass that is voided", {"type": _number}),
+        Flag("first_pass", None, "PASS", "number of the first pass that is voided", {"type": number}),
         Flag("--because", "Record", "TEXT", "why, for the record; not needed with --dry-run"),
-        _BY,
+        BY,
         Flag("--dry-run", "Output", None, "print what would be withdrawn, and change nothing"),
         Flag("--yes", "Record", None, "void without asking"),
-        *(_output("text", "json"), *_LEDGER),
+        *(output("text", "json"), *LEDGER),
     ),
     (
         "reconciler void 12 --dry-run",
@@ -307,8 +261,8 @@ _VOID = Command(
 )
 _SKILL = Flag("skill", None, "SKILL", "an entry of spec.packages")
 _ORG = Flag("org", None, "ORG", "id of the Zitadel organisation")
-_BY_AND_OUTPUT = (_BY, _output("text", "json"))
-_SET = (*_BY_AND_OUTPUT, *_LEDGER)
+_BY_AND_OUTPUT = (BY, output("text", "json"))
+_SET = (*_BY_AND_OUTPUT, *LEDGER)
 _VALID_FROM = Flag(
     "--from",
     "Period",
@@ -336,7 +290,7 @@ _PRICING = Group(
             "",
             (
                 Flag("--at", "Period", "TIME", "the prices of this day (default: today)"),
-                _output("text", "json"),
+                output("text", "json"),
                 *(*DATABASE, *TIME_ZONE, *LOGS),
             ),
             ("reconciler pricing show", "reconciler pricing show --at 2026-10-01"),
@@ -352,7 +306,7 @@ _PRICING = Group(
                     "a skill, or a price like vat_rate_chli",
                     {"nargs": "?"},
                 ),
-                *(_output("text", "json"), *_LEDGER),
+                *(output("text", "json"), *LEDGER),
             ),
             ("reconciler pricing history", "reconciler pricing history vat_rate_chli"),
         ),
@@ -395,15 +349,15 @@ _ORGS = Group(
     "show or change how organisations (orgs) are billed",
     {
         "list": Command(
-            "show all organisations", "", (_output("text", "json"), *_LEDGER), ("reconciler org list",)
+            "show all organisations", "", (output("text", "json"), *LEDGER), ("reconciler org list",)
         ),
         "show": Command(
             "show one organisation",
             "The first to read an organisation creates its row, with the defaults.",
             (
-                *(_ORG, _BY),
+                *(_ORG, BY),
                 Flag("--create", "Record", None, "also of an organisation that never had a tenant"),
-                *(_output("text", "json"), *_LEDGER),
+                *(output("text", "json"), *LEDGER),
             ),
             ("reconciler org show 320815470900000001",),
         ),
@@ -443,10 +397,10 @@ _ORGS = Group(
                     "when it moved (default: what managedFields says about the label, else the time of "
                     "the snapshot)",
                 ),
-                *(_BY, _BECAUSE),
-                *(_FILES, _OBSERVED_AT, *SNAPSHOT),
-                *(_DRY_RUN, _output("text", "json", "sql", "markdown", "html")),
-                *(*READING, *BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *_PASS),
+                *(BY, BECAUSE),
+                *(FILES, OBSERVED_AT, *SNAPSHOT),
+                *(DRY_RUN, output("text", "json", "sql", "markdown", "html")),
+                *(*READING, *BRAKE, *QUARANTINE, *CATCH_UP, *CATCH_UP_TIMEOUT, *PASS),
             ),
             (
                 "reconciler org move acme --dry-run",
@@ -478,7 +432,7 @@ _SCHEMA = Group(
                 Flag(
                     "--grant-portal", "Roles", "ROLE", "for reports, prices, org settings and invoices"
                 ),
-                *_LEDGER,
+                *LEDGER,
             ),
             ("reconciler schema apply", "reconciler schema apply --grant-runner reconciler_runner"),
         ),
@@ -491,7 +445,7 @@ _SCHEMA = Group(
         "drop": Command(
             "drop the tables with all their rows",
             "",
-            (Flag("--yes", "Safety", None, "drop without asking"), *_LEDGER),
+            (Flag("--yes", "Safety", None, "drop without asking"), *LEDGER),
             ("reconciler schema drop",),
         ),
     },
@@ -499,7 +453,7 @@ _SCHEMA = Group(
 _SETTINGS = Command(
     "show the settings in effect, and where each comes from",
     "A setting comes from a flag, the environment, .env or its default. Passwords are not shown.",
-    (_output("text", "json"), *ALL),
+    (output("text", "json"), *ALL),
     ("reconciler settings", "reconciler settings --output json"),
 )
 _COMPLETION = Command(

@@ -43,8 +43,9 @@ MAY_IMPORT = {
         "output",
         *("passes", "reconciler", "settings", "sources"),
     },
-    "cli": {"command_table", "commands", "errors", "options", "reconciler"},
-    "command_table": {"errors", "options"},
+    "cli": {"command_table", "commands", "errors", "flags", "options", "reconciler"},
+    "command_table": {"errors", "flags", "options"},
+    "flags": {"options"},
     "__main__": {"cli"},
     "reconciler": set[str](),
 }

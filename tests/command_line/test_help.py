@@ -10,8 +10,9 @@ import pytest
 
 from reconciler import SCHEMA_VERSION, __version__, options
 from reconciler.cli import make_parser
-from reconciler.command_table import METAVARS, leaves
+from reconciler.command_table import leaves
 from reconciler.errors import ExitStatus
+from reconciler.flags import METAVARS
 from reconciler.settings import Settings
 
 ROOT = Path(__file__).parents[2]
