@@ -198,7 +198,7 @@ class World:
         is_closed: bool = False,
         **environment: str,
     ) -> "subprocess.Popen[str]":
-        """One pass as a process; without a stdout at all where it `is_closed`."""
+        """One pass as a process, over the list alone; without a stdout at all where it `is_closed`."""
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith(("RECONCILER", "PG"))
         }
@@ -210,7 +210,8 @@ class World:
             "PYTHONPATH": str(REPOSITORY),
             "HOME": str(self.laboratory.folder),
         }
-        command = [sys.executable, "-m", "tests.proofs.faults.launcher", "run", *arguments]
+        run = ("run", "--no-catch-up", *arguments)
+        command = [sys.executable, "-m", "tests.proofs.faults.launcher", *run]
         return subprocess.Popen(
             ["sh", "-c", 'exec "$@" >&-', "sh", *command] if is_closed else command,
             stdin=subprocess.DEVNULL,
