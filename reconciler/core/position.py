@@ -24,8 +24,9 @@ LONGEST: Final = 40
 
 def number(version: str | None) -> int | None:
     """A resourceVersion as a number, where it is one. A text of more than LONGEST digits is none."""
-    is_number = version is not None and version.isdecimal() and len(version) <= LONGEST
-    return int(version or "") if is_number else None
+    if version is None or not version.isdecimal() or len(version) > LONGEST:
+        return None
+    return int(version)
 
 
 def position(known: KnownState) -> Position:

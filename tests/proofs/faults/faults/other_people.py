@@ -1,6 +1,6 @@
 """Faults of other people in the database: their roles, objects, rows, and what they change of ours."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from random import Random
@@ -15,7 +15,7 @@ from tests.proofs.faults.world import Ending, World
 
 RUNNER: Final = "faults_runner"
 READER: Final = "faults_reader"
-STRANGER: Final = "faults_stranger"
+KINDS: Final = {RUNNER: "runner", READER: "reader"}
 QUARANTINED: Final = frozenset({0, 4})
 UNFIT: Final = frozenset({1, 2})
 TABLES: Final = (
@@ -47,8 +47,7 @@ def _as(world: World, role: str) -> str:
         suppress(psycopg.errors.DuplicateObject),
     ):
         connection.execute(f"CREATE ROLE {role} LOGIN".encode())
-    kind = {RUNNER: "runner", READER: "reader"}.get(role)
-    _applied(world, {kind: role} if kind else {})
+    _applied(world, {KINDS[role]: role})
     return world.url.replace("postgres@", f"{role}@")
 
 
@@ -159,19 +158,15 @@ def _server_years_ahead(world: World, random: Random) -> Sequence[Ending]:
         world.server.clock_skew = 0
 
 
-def _beside(act: Callable[[World], None]) -> Strike:
-    """Somebody does what he may while the pass is written."""
-
-    def strike(world: World, _: Random) -> Sequence[Ending]:
-        act(world)
-        ending = world.make_pass()
-        act(world)
-        return [ending]
-
-    return strike
+def _prices_change(world: World, _: Random) -> Sequence[Ending]:
+    """Prices take their numbers from the same sequence as passes, before this one and after it."""
+    _set_prices(world)
+    ending = world.make_pass()
+    _set_prices(world)
+    return [ending]
 
 
-def _sets_prices(world: World) -> None:
+def _set_prices(world: World) -> None:
     world.execute(
         "UPDATE platform_pricing SET tenant_monthly_fee_chf = tenant_monthly_fee_chf + 1",
         "INSERT INTO skill_pricing VALUES ('mail', 1) ON CONFLICT (skill_id) DO UPDATE"
@@ -186,7 +181,7 @@ def faults() -> Iterator[Fault]:
         Fault("other people: a runner with rogue objects", _own_objects, frozenset({0, 2}), 2),
         Fault("other people: a reader holds what it may", _reader_holds, WRITTEN, 2),
         Fault("other people: rows by hand", _by_hand, WRITTEN, 3),
-        Fault("other people: prices change", _beside(_sets_prices), WRITTEN),
+        Fault("other people: prices change", _prices_change, WRITTEN),
         Fault("other people: a constraint refuses a tenant", _one_refused, QUARANTINED, 2),
         Fault("other people: a server years ahead", _server_years_ahead, REFUSED),
         Fault(
