@@ -33,6 +33,7 @@ check-long: $(READY) ## what takes too long for `make test`: the tests marked lo
 	$(BIN)/python -m tests.proofs.truth --changes 60000
 	$(BIN)/python -m tests.proofs.usage --months 3000
 	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 400
+	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 400 --catch-up
 	$(BIN)/python -m tests.proofs.storm --seed 1 --changes 8000 --lag 60
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without

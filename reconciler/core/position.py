@@ -4,11 +4,13 @@ resourceVersions are compared as decimal numbers, within one cluster; where one 
 they say nothing.
 """
 
+from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
 
 from reconciler.core.tenant import KnownState, Setback, Snapshot
+from reconciler.core.times import CLOCK_TOLERANCE
 
 
 class Position(Struct, frozen=True, kw_only=True):
@@ -16,6 +18,8 @@ class Position(Struct, frozen=True, kw_only=True):
 
     cluster_uid: str | None = None
     version: int | None = None
+    instant: datetime | None = None
+    """Of the last pass."""
 
 
 LONGEST: Final = 40
@@ -32,7 +36,8 @@ def number(version: str | None) -> int | None:
 def position(known: KnownState) -> Position:
     """How far the ledger is; nowhere, where its server went back and nobody decided about that."""
     version = known.cluster_version if known.setback is None else None
-    return Position(cluster_uid=known.cluster_uid, version=version)
+    instant = known.last_pass.observed_at if known.last_pass else None
+    return Position(cluster_uid=known.cluster_uid, version=version, instant=instant)
 
 
 def setback(snapshot: Snapshot) -> Setback:
@@ -50,9 +55,14 @@ def is_news(snapshot: Snapshot, known: KnownState) -> bool:
 
 
 def is_in_order(snapshot: Snapshot, known: KnownState) -> bool:
-    """Whether resourceVersions alone tell what came after what: the last pass had one, too."""
+    """Whether resourceVersions alone tell what came after what: the last pass had one, too.
+
+    Not where its time is before what the ledger had when it was asked for: then the clock went back.
+    """
+    before, last = snapshot.after_instant, known.last_pass
+    if before is not None and snapshot.observed_at < before - CLOCK_TOLERANCE:
+        return False
     is_live = snapshot.scope is not None or snapshot.after is not None
-    last = known.last_pass
     return is_live and last is not None and last.has_version and _is_same_cluster(snapshot, known)
 
 

@@ -66,6 +66,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """The uids that it is complete for: one, where a change was watched; None: all there are."""
     after: int | None = None
     """The ledger's resourceVersion before a list was asked for, where that is known."""
+    after_instant: datetime | None = None
+    """The instant of the ledger's last pass before it was asked for, where that is known."""
     gapless: bool | None = None
     """Whether all that happened since the last list was seen, change by change; None: nobody can say."""
     gap_since: datetime | None = None

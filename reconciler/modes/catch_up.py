@@ -48,7 +48,8 @@ class Alone:
         cluster = self._cluster.connected()
         since = last.version if cluster.uid == last.cluster_uid else None
         known = self._known() if self._known else None
-        return replace(cluster.snapshot(known), after=since, gapless=False)
+        listed = cluster.snapshot(known)
+        return replace(listed, after=since, after_instant=last.instant, gapless=False)
 
 
 class CaughtUp:
@@ -87,9 +88,9 @@ class CaughtUp:
         if since is None:
             self._follower.close()
         else:
-            self._follower.begin(since, PROVES, cluster)
+            self._follower.begin(since, PROVES, cluster, instant=last.instant)
         known = self._known() if self._known else None
-        listed = replace(cluster.snapshot(known), after=since)
+        listed = replace(cluster.snapshot(known), after=since, after_instant=last.instant)
         version = number(listed.resource_version)
         if since is None or version is None or version < since:
             self._follower.close()

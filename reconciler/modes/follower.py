@@ -7,6 +7,7 @@ stream that ends is opened again from there, so that nothing is missed and nothi
 import logging
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import takewhile
 from typing import Final, Protocol
 
@@ -82,6 +83,7 @@ class Follower:
         self._stream: Stream | None = None
         self._pending: list[Snapshot] = []
         self.position = self._reached = 0
+        self._instant: datetime | None = None
         self._seconds = self._lasts = LASTS
         self._noted_at = self._opened_at = self._opens_at = clock()
         self._settles_at = self._settles_by = clock()
@@ -92,10 +94,18 @@ class Follower:
         """Whether there is a stream, or one is being opened."""
         return self._stream is not None
 
-    def begin(self, position: int, seconds: int, connected: Connected | None = None) -> None:
-        """Takes up the stream from a resourceVersion on."""
+    def begin(
+        self,
+        position: int,
+        seconds: int,
+        connected: Connected | None = None,
+        *,
+        instant: datetime | None = None,
+    ) -> None:
+        """Takes up the stream from a resourceVersion on; `instant` is that of the last pass by now."""
         self.close()
         self.position = self._reached = position
+        self._instant = instant
         self._seconds = seconds
         self._open(connected)
 
@@ -156,8 +166,9 @@ class Follower:
         """That list was written: the stream goes on from there, where there is none."""
         self._noted_at = self._clock()
         self._seconds = LASTS
+        self._instant = listed.observed_at
         if self._stream is None and (version := number(listed.resource_version)) is not None:
-            self.begin(version, LASTS)
+            self.begin(version, LASTS, instant=listed.observed_at)
 
     def close(self) -> None:
         """Ends the stream, and forgets what was not written: it arrives again."""
@@ -212,7 +223,7 @@ class Follower:
             if not any(change.is_absence for change in self._pending):
                 self._settles_by = now + MOST_SETTLING * self._settle
             self._settles_at = min(now + self._settle, self._settles_by)
-        self._pending += changes
+        self._pending += [replace(change, after_instant=self._instant) for change in changes]
         self._reached = max(self._reached, *map(_version, changes)) if changes else self._reached
 
     def _ready(self, until: int | None = None, *, is_settled: bool = False) -> Sequence[Snapshot]:

@@ -58,6 +58,17 @@ def test_the_instants_of_the_ledger_never_run_backwards() -> None:
     assert (row.at.not_before, row.at.occurred_at) == (at(0), at(90))
 
 
+def test_where_the_clock_went_back_no_resource_version_makes_up_for_it() -> None:
+    """Else a change would have the time of the last pass, and an interval that does not hold it."""
+    shown = listed(130, tenant("B", "brienz"))
+    watched = replace(shown, scope=frozenset({"B"}), after=None)
+    for one in (shown, watched):
+        waited = replace(one, after_instant=S)
+        assert made(waited, overtaken()).snapshot.observed_at == at(90)
+        with pytest.raises(OutdatedSnapshot, match="clocks must not go back"):
+            made(replace(one, after_instant=at(90)), overtaken())
+
+
 def test_a_file_is_not_moved_to_a_later_instant() -> None:
     with pytest.raises(OutdatedSnapshot, match="older than the last pass"):
         made(replace(listed(130), after=None), overtaken())

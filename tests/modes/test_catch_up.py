@@ -1,7 +1,7 @@
 """The list and the stream together: what a list shows is written change by change before it counts."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from reconciler.errors import Expired, Rejected, SnapshotError
 from reconciler.modes import follower as following
 from reconciler.modes.catch_up import Alone, CaughtUp
 from reconciler.modes.follower import PATIENCE, Follower
+from tests.core.examples import S
 from tests.modes.streams import (
     Server,
     Written,
@@ -45,6 +46,22 @@ def test_what_the_list_shows_is_written_before_it_and_what_came_after_is_kept_ba
     assert written.versions == ["6", "7"]
     until(follower, lambda: written.versions == ["6", "7", "9", "11"])
     assert server.asked == ["5"]
+    follower.close()
+
+
+def test_what_is_listed_and_watched_carries_the_instant_of_the_pass_before() -> None:
+    """By it, a clock that went back is told apart from a change that waited."""
+    server = at_version(Server(([change(6), change(9)], None)), 8)
+    seen: list[Snapshot] = []
+
+    def write(changes: Sequence[Snapshot], *, is_served: bool) -> None:
+        assert is_served
+        seen.extend(changes)
+
+    follower = Follower(server, write, settle=0)
+    last = Position(cluster_uid="cluster-1", version=5, instant=S)
+    snapshot = caught_up(server, follower, last).snapshot()
+    assert [one.after_instant for one in (snapshot, *seen)] == [S, S]
     follower.close()
 
 

@@ -15,12 +15,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.proofs.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--passes", type=int, default=2000, help="how many passes faults strike")
+    parser.add_argument("--catch-up", action="store_true", help="the passes catch up on the watch first")
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
     print(f"seed {given.seed}, {given.passes} passes", flush=True)
     began, tally = time.monotonic(), Tally()
     with laboratory() as lab:
-        for tally in run(lab, given.seed, given.passes):
+        for tally in run(lab, given.seed, given.passes, catches_up=given.catch_up):
             if sys.stderr.isatty():
                 print(f"\r{tally.passes} passes", end="", file=sys.stderr, flush=True)
     print(*tally.table(), sep="\n")

@@ -60,6 +60,7 @@ class History:
     clock: Clock
     wait: Callable[[], None] = lambda: None
     """Called after each write of a step."""
+    most_weak: int = MOST_WEAK
     truth: Truth = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +86,7 @@ class History:
     def step(self) -> None:
         """A few writes, at least one of them a change of a tenant; then the time of a pass."""
         life, end = self._life, self.clock.now + STEP
-        life.touched, life.weak = set(), MOST_WEAK
+        life.touched, life.weak = set(), self.most_weak
         changes, acts = len(self.truth), life.chance.randint(2, 6)
         while acts > 0 or len(self.truth) == changes:
             if not life.advance(self.clock.now + timedelta(seconds=life.chance.uniform(1, 150))):

@@ -19,7 +19,7 @@ from reconciler.core.tenant import Snapshot
 from reconciler.ledger.postgres import WRITE_LOCK
 from reconciler.passes import MOST_GATHERINGS, Source
 from tests.proofs.faults.facts import Facts
-from tests.proofs.faults.faults import ALL, Fault
+from tests.proofs.faults.faults import ALL, CATCHING_UP, Fault
 from tests.proofs.faults.faults.at_once import at_once
 from tests.proofs.faults.proxy import Then, at
 from tests.proofs.faults.storm import NAME as STORM
@@ -46,10 +46,11 @@ def here(lab: Laboratory) -> Iterator[World]:
 # The short form ------------------------------------------------------------------------------------
 
 
-def _struck(lab: Laboratory, faults: list[Fault]) -> None:
+def _struck(lab: Laboratory, faults: list[Fault], *, catches_up: bool = False) -> None:
     tally = Tally()
     for number, first in enumerate(range(0, len(faults), STEPS)):
-        play(lab, SEED + number, in_order(faults[first : first + STEPS]), tally)
+        struck = in_order(faults[first : first + STEPS])
+        play(lab, SEED + number, struck, tally, catches_up=catches_up)
     assert tally.is_clean, "\n".join([*tally.table(), *tally.broken])
 
 
@@ -94,6 +95,22 @@ def test_no_clock_and_no_zone_loses_a_row(lab: Laboratory) -> None:
 
 def test_whatever_others_do_in_the_database_the_ledger_ends_as_undisturbed(lab: Laboratory) -> None:
     _struck(lab, _faults("other people") * 2)
+
+
+def test_a_pass_that_catches_up_ends_in_the_undisturbed_ledger_whatever_the_watch_does(
+    lab: Laboratory,
+) -> None:
+    _struck(lab, [fault for fault in CATCHING_UP if fault.name.startswith("watch")], catches_up=True)
+
+
+def test_a_pass_that_catches_up_may_be_ended_or_refused_between_any_two_changes(lab: Laboratory) -> None:
+    names = {
+        *("Postgres: dropped before a statement", "Postgres: dropped after a statement"),
+        *("Postgres: answer to COMMIT lost", "process: interrupted at a statement"),
+        *("passes: two to eight at once", "clock: both back by hours"),
+        *("API server: 410, at a page", "API server: empty 200"),
+    }
+    _struck(lab, [fault for fault in CATCHING_UP if fault.name in names] * 2, catches_up=True)
 
 
 def test_passes_at_once_write_what_a_sequence_of_passes_would(lab: Laboratory) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import psycopg
 
@@ -22,11 +22,13 @@ from reconciler.errors import ReconcilerError
 from reconciler.ledger import checks, schema
 from reconciler.ledger.postgres import Database
 from reconciler.ledger.postgres_ledger import PostgresLedger
-from reconciler.passes import Source, run_pass
+from reconciler.modes.catch_up import CaughtUp, within, writing
+from reconciler.modes.follower import Follower
+from reconciler.passes import Connected, Pass, Source, run_pass
 from reconciler.sources.cluster import ClusterSource
 from reconciler.sources.cluster_settings import ClusterSettings
 from tests.proofs.faults.facts import Facts, facts
-from tests.proofs.faults.history import BEGINNING, Cluster, History
+from tests.proofs.faults.history import BEGINNING, MOST_WEAK, Cluster, History
 from tests.proofs.faults.proxy import Proxy
 from tests.simulation import Clock
 from tests.waiting import PATIENCE
@@ -37,6 +39,13 @@ BY_THE_DATABASE: Final = "the database refused its rows"
 """In the reason why a tenant is quarantined, where one of its rows breaks a constraint."""
 PAGE_SIZE: Final = 3
 REPOSITORY: Final = Path(__file__).parents[3]
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A source whose changes can be watched as well."""
+
+    def connected(self) -> Connected: ...
 
 
 @dataclass(frozen=True)
@@ -118,8 +127,8 @@ class World:
     kubeconfig: Path
     statements: int = 0
     """How many an undisturbed pass of this step takes."""
-    lists: int = 0
-    """How many pages the list has now."""
+    catches_up: bool = False
+    """Whether its passes catch up on the watch before they list."""
 
     @property
     def proxy(self) -> Proxy:
@@ -175,20 +184,29 @@ class World:
         connect_timeout: float = 20,
         allow_deletions: int | None = None,
     ) -> Ending:
-        """One pass, here and now, as `reconciler run` makes it."""
+        """One pass, here and now, as `reconciler run` makes it; a pass of each change before it."""
         database = Database(url or self.url, connect_timeout=connect_timeout, lock_timeout=lock_timeout)
+        source = source or self.source()
+        done: list[Pass] = []
         try:
             ledger = PostgresLedger(database)
             ledger.prepare()
-            done = run_pass(source or self.source(), ledger, Limits(allow_deletions=allow_deletions))
+            limits = Limits(allow_deletions=allow_deletions)
+            if self.catches_up and isinstance(source, Watchable):
+                write = writing(ledger, Limits(), done.append)
+                with closing(Follower(source, write, settle=0)) as follower:
+                    caught_up = CaughtUp(source, follower, ledger.position, within(PATIENCE))
+                    done.append(run_pass(caught_up, ledger, limits))
+            else:
+                done.append(run_pass(source, ledger, limits))
         except ReconcilerError as error:
             return Ending(error.exit_status, str(error))
         except Exception as error:  # noqa: BLE001 - that there is none is what is tested
             return Ending(CRASHED, f"{type(error).__name__}: {error}")
         finally:
             database.close()
-        held = len(done.plan.held)
-        refused = sum(BY_THE_DATABASE in one.reason for one in done.plan.quarantined)
+        held = sum(len(one.plan.held) for one in done)
+        refused = sum(BY_THE_DATABASE in bad.reason for one in done for bad in one.plan.quarantined)
         return Ending(3 if held else 4 if refused else 0, held=held or refused)
 
     def start(
@@ -198,7 +216,7 @@ class World:
         is_closed: bool = False,
         **environment: str,
     ) -> "subprocess.Popen[str]":
-        """One pass as a process, over the list alone; without a stdout at all where it `is_closed`."""
+        """One pass as a process, without a stdout at all where it `is_closed`."""
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith(("RECONCILER", "PG"))
         }
@@ -210,7 +228,8 @@ class World:
             "PYTHONPATH": str(REPOSITORY),
             "HOME": str(self.laboratory.folder),
         }
-        run = ("run", "--no-catch-up", *arguments)
+        catch_up = ("--settle", "0s") if self.catches_up else ("--no-catch-up",)
+        run = ("run", *catch_up, *arguments)
         command = [sys.executable, "-m", "tests.proofs.faults.launcher", *run]
         return subprocess.Popen(
             ["sh", "-c", 'exec "$@" >&-', "sh", *command] if is_closed else command,
@@ -273,7 +292,12 @@ class World:
 
 @contextmanager
 def world(
-    lab: Laboratory, seed: int, clock: Clock | None = None, *, scripted: bool = True
+    lab: Laboratory,
+    seed: int,
+    clock: Clock | None = None,
+    *,
+    scripted: bool = True,
+    catches_up: bool = False,
 ) -> Iterator[World]:
     """A cluster as its history begins, and an empty ledger."""
     clock = clock or Clock(BEGINNING)
@@ -283,10 +307,12 @@ def world(
     with server, lab.database() as database:
         kubeconfig = server.kubeconfig(lab.folder / f"kubeconfig-{database}")
         history = History(seed, server, clock if scripted else Clock(BEGINNING))
+        if catches_up:  # Those that are watched count together over an hour.
+            history.most_weak = MOST_WEAK // 2
         history.begin()
         lab.proxy.heal()
         try:
-            yield World(lab, server, history, clock, database, kubeconfig)
+            yield World(lab, server, history, clock, database, kubeconfig, catches_up=catches_up)
         finally:
             with suppress(FileNotFoundError):
                 kubeconfig.unlink()

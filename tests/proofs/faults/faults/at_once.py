@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 
 from reconciler.core.tenant import Snapshot
-from reconciler.passes import Source
+from reconciler.sources.cluster import ClusterSource, ConnectedCluster
 from tests.proofs.faults.faults.fault import EITHER, WRITTEN, Fault
 from tests.proofs.faults.proxy import Then, at
 from tests.proofs.faults.world import Ending, World
@@ -18,8 +18,12 @@ class Delayed:
 
     is_live = True
 
-    def __init__(self, source: Source, random: Random, longest: float) -> None:
+    def __init__(self, source: ClusterSource, random: Random, longest: float) -> None:
         self._source, self._random, self._longest = source, random, longest
+
+    def connected(self) -> ConnectedCluster:
+        time.sleep(self._random.uniform(0, self._longest))
+        return self._source.connected()
 
     def snapshot(self) -> Snapshot:
         time.sleep(self._random.uniform(0, self._longest))
