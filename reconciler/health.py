@@ -7,7 +7,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -292,6 +292,9 @@ class _TimedConnected:
         self._health.took("gather", time.perf_counter() - started)
         return snapshot
 
+    def note(self) -> Snapshot:
+        return self._connected.note()
+
     def watch(self, since: str, seconds: int) -> Watch:
         return self._connected.watch(since, seconds)
 
@@ -305,8 +308,8 @@ class _TimedLedger:
         self._health = health
 
     @contextmanager
-    def open(self) -> Iterator["_OpenTimedLedger"]:
-        with self._ledger.open() as opened:
+    def open(self, changes: Sequence[Snapshot] = ()) -> Iterator["_OpenTimedLedger"]:
+        with self._ledger.open(changes) as opened:
             timed = _OpenTimedLedger(opened, self._health)
             yield timed
         if timed.writing_since is not None:

@@ -137,6 +137,12 @@ CATCH_UP = _group(
 CATCH_UP_TIMEOUT = _group(
     "Watch",
     ("catch_up_timeout", "DURATION", "5m", "how long catching up may take"),
+    (
+        "list_every",
+        "DURATION",
+        "0s",
+        "only catch up until the last list of all tenants is this old; 0s: list them each time",
+    ),
 )
 SCHEDULE = _group(
     "Schedule",

@@ -60,6 +60,9 @@ class Connected(Protocol):
         Raises SnapshotError where the list is not complete.
         """
 
+    def note(self) -> Snapshot:
+        """How far the cluster is by now, and no tenant. Raises SnapshotError."""
+
     def watch(self, since: str, seconds: int) -> Watch:
         """Raises SnapshotError; Expired where the history after `since` is gone."""
 
@@ -92,7 +95,8 @@ class OpenLedger(Protocol):
 class Ledger(Protocol):
     """The billing tables, and what they last said."""
 
-    def open(self) -> AbstractContextManager[OpenLedger]: ...
+    def open(self, changes: Sequence[Snapshot] = ()) -> AbstractContextManager[OpenLedger]:
+        """`changes` are the watched ones that will be written: no more than they need is read."""
 
 
 class Pass(Struct, frozen=True):
@@ -176,7 +180,7 @@ def _watched(
 ) -> Sequence[Pass]:
     passes = []
     vanishing = sum(snapshot.is_absence for snapshot in changes)
-    with ledger.open() as opened:
+    with ledger.open(changes) as opened:
         for snapshot in changes:
             known = replace(opened.known_state(snapshot), vanishing=vanishing)
             vanishing -= snapshot.is_absence

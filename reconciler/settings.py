@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     catch_up: bool
     settle: Annotated[float, BeforeValidator(_seconds)]
     catch_up_timeout: Seconds
+    list_every: Annotated[float, BeforeValidator(_seconds)]
     interval: Seconds
     jitter: Annotated[float, BeforeValidator(_seconds)]
     cron: str | None

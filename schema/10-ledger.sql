@@ -192,7 +192,9 @@ CREATE TABLE IF NOT EXISTS reconciler_state (
     read_at      timestamptz,
     held         boolean NOT NULL DEFAULT false
 );
-ALTER TABLE reconciler_state ADD COLUMN IF NOT EXISTS fingerprint bytea;
+ALTER TABLE reconciler_state
+    ADD COLUMN IF NOT EXISTS fingerprint bytea,
+    ADD COLUMN IF NOT EXISTS settled_at  timestamptz;
 COMMENT ON TABLE reconciler_state IS 'The known state: what the ledger last said of each live tenant, one row each. Written with the events; reconciler_derived_state() rebuilds it from them.';
 COMMENT ON COLUMN reconciler_state.lifecycle_id IS 'The live lifecycle.';
 COMMENT ON COLUMN reconciler_state.skills IS 'The skills that are enabled, sorted by code point.';
@@ -200,6 +202,7 @@ COMMENT ON COLUMN reconciler_state.suspended IS 'Whether the tenant is suspended
 COMMENT ON COLUMN reconciler_state.changed_at IS 'The latest occurred_at of the lifecycle''s rows. A later row never has an earlier time.';
 COMMENT ON COLUMN reconciler_state.held IS 'True if the tenant is missing and the brake holds its deletion back until an operator decides or the tenant is back.';
 COMMENT ON COLUMN reconciler_state.read_at IS 'When the last pass that could read the tenant sent its request. Null if the last pass could.';
+COMMENT ON COLUMN reconciler_state.settled_at IS 'When the last watched change was, where evidence tells: whatever comes next came later.';
 COMMENT ON COLUMN reconciler_state.fingerprint IS 'Of the billable fields of the resource that was read as this state: while the cluster shows the same ones, it is not read again. Null: it is read.';
 
 -- Events that the portal wrote name no lifecycle: theirs is one that it began itself, by its name. Where a name lived more

@@ -60,7 +60,7 @@ BEGIN
          'CHECK (isfinite(asked_at) AND isfinite(observed_at) AND jsonb_typeof(quarantined) = ''array'' AND jsonb_typeof(held_back) = ''array'') NOT VALID'),
         ('reconciler_setbacks', 'reconciler_setbacks_readable',
          'CHECK (isfinite(found_at) AND resource_version ~ ''^[0-9]{1,40}$'' AND ledger_version ~ ''^[0-9]{1,40}$'') NOT VALID'),
-        ('reconciler_state', 'reconciler_state_readable', 'CHECK (isfinite(changed_at) AND isfinite(coalesce(read_at, changed_at))) NOT VALID'),
+        ('reconciler_state', 'reconciler_state_readable', 'CHECK (isfinite(changed_at) AND isfinite(coalesce(read_at, changed_at)) AND coalesce(settled_at, changed_at) <= changed_at) NOT VALID'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_readable',
          'CHECK (created_pass_id IS NULL OR isfinite(created_at) AND isfinite(coalesce(deleted_at, created_at))) NOT VALID'),
         ('reconciler_rebindings', 'reconciler_rebindings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),

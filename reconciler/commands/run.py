@@ -38,17 +38,20 @@ def run(
     because: str | None = None,
 ) -> int:
     """Makes the passes and prints each. Raises ReconcilerError."""
+    settings = parts.settings
+    if settings.list_every and not settings.catch_up:
+        raise UsageError("--list-every is for passes that catch up; do not give --no-catch-up as well")
     if detailed_exitcode and not dry_run:
         raise UsageError("--detailed-exitcode is about the plan of a dry run; give --dry-run as well")
-    progress = parts.progress
     database = parts.database
-    ledger = DryRunLedger(database) if dry_run else PostgresLedger(database)
+    is_replay = len(snapshot) > 0
+    ledger = DryRunLedger(database) if dry_run else PostgresLedger(database, remembers=is_replay)
     known = parts.known(ledger)
     sources = _sources(parts, snapshot, observed_at, known)
     if len(sources) > 1 and (reopen or move):
         decision = "--reopen" if reopen else "org move"
         raise UsageError(f"{decision} decides about one snapshot, not about several")
-    allowed = parts.limits(allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
+    limits = parts.limits(allow_deletions=allow_deletions, adopt_cluster=adopt_cluster)
     overrides = Overrides(
         rebind=rebind,
         reopen=frozenset(reopen),
@@ -58,50 +61,75 @@ def run(
         because=because,
     )
     ledger.prepare()
-    statuses: list[int] = []
-    planned = False
-    unprinted: NotPrinted | None = None
-
-    def report(done: Pass) -> None:
-        nonlocal planned, unprinted
-        progress("")
-        if unprinted is None:
-            try:
-                print_pass(done, output, dry_run=dry_run)
-            except NotPrinted as problem:
-                unprinted = problem
-        statuses.append(exit_status(done, parts.settings.quarantine_exit))
-        planned = planned or any(change.rows for change in done.plan.changes)
+    results = _Results(parts, output, dry_run=dry_run)
 
     def one_pass(source: Source) -> Pass:
         if len(sources) > 1:
-            progress(f"snapshot {sources.index(source) + 1} of {len(sources)}")
+            parts.progress(f"snapshot {sources.index(source) + 1} of {len(sources)}")
             # The archive is still there: what a power cut takes is replayed.
             ledger.waits_for_disk = source is sources[-1]
-        return run_pass(source, ledger, allowed, overrides)
-
-    def watched(done: Pass) -> None:
-        if done.plan.changes:
-            report(done)
+        return run_pass(source, ledger, limits, overrides)
 
     if isinstance(sources[0], FileSource):
         for done in _replayed(sources, ledger, one_pass):
-            report(done)
-    elif parts.settings.catch_up:
+            results.report(done)
+    elif settings.catch_up:
         # What an operator allowed or decided is for the list, which shows all of it.
-        write = writing(ledger, parts.limits(), watched)
-        with closing(Follower(sources[0], write, settle=parts.settings.settle)) as follower:
-            turn = within(parts.settings.catch_up_timeout)
+        write = writing(ledger, parts.limits(), results.watched)
+        is_due = rebind or reopen or move or adopt_cluster or allow_deletions is not None
+        with closing(Follower(sources[0], write, settle=settings.settle)) as follower:
+            caught_up = CaughtUp(
+                sources[0],
+                follower,
+                ledger.position,
+                turn=within(settings.catch_up_timeout),
+                known=known,
+                list_every=0 if is_due or settings.read_all else settings.list_every,
+            )
             try:
-                report(one_pass(CaughtUp(sources[0], follower, ledger.position, turn, known)))
+                results.report(one_pass(caught_up))
             except Unfinished as problem:
                 log.warning("%s", problem)
     else:
-        report(one_pass(Alone(sources[0], ledger.position, known)))
-    if unprinted is not None:
-        raise unprinted
-    status = lowest(statuses)
-    return ExitStatus.CHANGES_PLANNED if detailed_exitcode and planned and status == 0 else status
+        results.report(one_pass(Alone(sources[0], ledger.position, known)))
+    return results.status(detailed=detailed_exitcode)
+
+
+class _Results:
+    """Prints each pass, and knows the exit status of all of them."""
+
+    def __init__(self, parts: Parts, output: str, *, dry_run: bool) -> None:
+        self._parts = parts
+        self._output = output
+        self._dry_run = dry_run
+        self._statuses: list[int] = []
+        self._has_rows = False
+        self._unprinted: NotPrinted | None = None
+
+    def report(self, done: Pass) -> None:
+        self._parts.progress("")
+        if self._unprinted is None:
+            try:
+                print_pass(done, self._output, dry_run=self._dry_run)
+            except NotPrinted as problem:
+                # What remains is written all the same.
+                self._unprinted = problem
+        self._statuses.append(exit_status(done, self._parts.settings.quarantine_exit))
+        self._has_rows = self._has_rows or any(change.rows for change in done.plan.changes)
+
+    def watched(self, done: Pass) -> None:
+        """Reports a watched change, if it changes something."""
+        if done.plan.changes:
+            self.report(done)
+
+    def status(self, *, detailed: bool) -> int:
+        """Raises NotPrinted if something could not be printed. `detailed`: planned rows count."""
+        if self._unprinted is not None:
+            raise self._unprinted
+        status = lowest(self._statuses)
+        if detailed and self._has_rows and status == ExitStatus.DONE:
+            return ExitStatus.CHANGES_PLANNED
+        return status
 
 
 def _sources(

@@ -277,13 +277,13 @@ def _suspended_at(tenant: Tenant, since: datetime, until: datetime) -> Moment:
 
 
 def _since(lifecycle: Lifecycle, known: KnownState) -> datetime:
-    """P: when the request was sent for the last complete list in which this tenant could be read.
+    """P: when the last pass asked that shows all that happened before it, and could read this tenant.
 
     A watched change of the tenant advances P only if evidence dates its row, because nobody knows how
     long the stream took to deliver it.
     """
     if lifecycle.read_at is not None:
         return lifecycle.read_at
-    if known.listed_at is None:
+    if known.looked_at is None:
         return lifecycle.changed_at
-    return max(known.listed_at, lifecycle.settled_at or known.listed_at)
+    return max(known.looked_at, lifecycle.settled_at or known.looked_at)

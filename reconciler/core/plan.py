@@ -106,13 +106,13 @@ def _placed(snapshot: Snapshot, known: KnownState) -> Snapshot:
         # The ledger's instants never run backwards: two clocks may differ by a moment, and what the
         # resourceVersions put in order may have waited while others wrote.
         observed_at = max(observed_at, last.observed_at)
-    gap_since = known.listed_at if snapshot.gapless is False else None
+    gap_since = known.looked_at if snapshot.gapless is False else None
     return replace(
         snapshot,
         observed_at=observed_at,
         cluster_uid=cluster_uid,
         # Before the first list there is nothing that could have been missed.
-        gapless=None if known.listed_at is None else snapshot.gapless,
+        gapless=None if known.looked_at is None else snapshot.gapless,
         gap_since=gap_since,
     )
 

@@ -20,6 +20,8 @@ class Position(Struct, frozen=True, kw_only=True):
     version: int | None = None
     instant: datetime | None = None
     """Of the last pass."""
+    listed_at: datetime | None = None
+    """When all tenants were last listed; None: never, or something waits for the next list since."""
 
 
 LONGEST: Final = 40
@@ -37,7 +39,8 @@ def position(known: KnownState) -> Position:
     """How far the ledger is; nowhere, where its server went back and nobody decided about that."""
     version = known.cluster_version if known.setback is None else None
     instant = known.last_pass.observed_at if known.last_pass else None
-    return Position(cluster_uid=known.cluster_uid, version=version, instant=instant)
+    listed_at = None if known.waits else known.listed_at
+    return Position(cluster_uid=known.cluster_uid, version=version, instant=instant, listed_at=listed_at)
 
 
 def setback(snapshot: Snapshot) -> Setback:

@@ -26,12 +26,14 @@ class Written(Struct, frozen=True, kw_only=True):
 
 
 class StateCache:
-    """The known state, brought forward in place."""
+    """The known state, or as much of it as some watched changes need, brought forward in place."""
 
     def __init__(self, known: KnownState) -> None:
         self._live = dict(known.live)
         self._adopted = dict(known.adopted)
-        self._rest = replace(known, live={}, adopted={}, gone={})
+        given = len(known.live) + len(known.adopted)
+        self._others = 0 if known.population is None else known.population - given
+        self._rest = replace(known, live={}, adopted={}, gone={}, population=None)
 
     @property
     def last_pass(self) -> LastPass | None:
@@ -54,13 +56,17 @@ class StateCache:
         if snapshot.unchanged:
             needed = without_unchanged(self._live.values(), snapshot)
             live = {one.uid: one for one in needed if one.uid is not None}
-            population = len(self._live) + len(self._adopted)
+            population = self._population
         if snapshot.scope is not None:
             live = {one.uid: one for one in self._concerned(snapshot) if one.uid is not None}
             names = {one.name for one in _shown(snapshot) if one.name is not None}
             adopted = {name: self._adopted[name] for name in names & self._adopted.keys()}
-            population = len(self._live) + len(self._adopted)
+            population = self._population
         return replace(self._rest, live=live, adopted=adopted, population=population)
+
+    @property
+    def _population(self) -> int:
+        return len(self._live) + len(self._adopted) + self._others
 
     def forward(self, plan: Plan, written: Written | None = None) -> Mapping[str, Lifecycle]:
         """What is known once the plan is written; returns the lifecycles that it ended, by uid."""
@@ -96,8 +102,10 @@ class StateCache:
                 has_version=version is not None,
             ),
             listed_at=snapshot.asked_at if is_list else before.listed_at,
+            looked_at=snapshot.asked_at if is_list or snapshot.gapless else before.looked_at,
             watched_deletions=tuple(deletions),
             held_deletions=tuple(held),
+            waits=bool(plan.held or plan.quarantined) or (before.waits and not is_list),
             preparation="",
             cluster_uid=snapshot.cluster_uid,
             cluster_version=_highest(reached, version),

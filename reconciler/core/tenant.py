@@ -177,6 +177,10 @@ class KnownState(Struct, frozen=True, kw_only=True):
     last_pass: LastPass | None = None
     listed_at: datetime | None = None
     """When the last pass over a complete list asked for it."""
+    looked_at: datetime | None = None
+    """When the last pass asked that shows all that happened before it: listed, or caught up."""
+    waits: bool = False
+    """Whether a deletion was held back or a tenant quarantined in that pass, or since."""
     population: int | None = None
     """How many live there are in all, where only some of them are given."""
     vanishing: int = 0

@@ -21,6 +21,7 @@ from reconciler.ledger.state_reader import (
     Printed,
     changed_state,
     clocks,
+    concerned_state,
     gone,
     heal,
     is_current,
@@ -42,10 +43,16 @@ class _Open:
     """The open ledger of one pass: nobody else writes until it is closed."""
 
     def __init__(
-        self, transaction: Transaction, kept: StateCache | None, printed: Printed | None
+        self,
+        transaction: Transaction,
+        kept: StateCache | None,
+        printed: Printed | None,
+        changes: Sequence[Snapshot] | None,
     ) -> None:
+        """`changes`: only what these need is read; None: all of it, to be kept."""
         self._transaction = transaction
         self._printed = printed
+        self._changes = changes
         self.pass_id: int | None = None
         self.state = kept
         """What is known, once something was asked."""
@@ -58,7 +65,7 @@ class _Open:
             current = _current(transaction, self._printed)
             known = changed_state(transaction, snapshot, current)
         else:
-            self.state = self.state or StateCache(known_state(transaction))
+            self.state = self.state or StateCache(self._read_back(snapshot))
             known, current = self.state.known(snapshot), self.state.fingerprints
         known = replace(
             known,
@@ -68,6 +75,11 @@ class _Open:
         )
         check_unchanged(snapshot, known, current)
         return known
+
+    def _read_back(self, snapshot: Snapshot) -> KnownState:
+        if self._changes is None or snapshot.scope is None:
+            return known_state(self._transaction)
+        return concerned_state(self._transaction, self._changes or [snapshot])
 
     def refused(self, plan: Plan) -> Mapping[str, str]:
         return refused(self._transaction, plan)
@@ -98,8 +110,10 @@ def _current(transaction: Transaction, known: Printed | None) -> frozenset[bytes
 class PostgresLedger:
     """The ledger, to be written: one pass at a time, all of it or nothing."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, remembers: bool = True) -> None:
+        """`remembers`: what is known is kept, for a process that makes many passes."""
         self._database = database
+        self._remembers = remembers
         self._kept: StateCache | None = None
         self._printed: Printed | None = None
         self.waits_for_disk = True
@@ -148,7 +162,7 @@ class PostgresLedger:
             return last_age(transaction) if schema.version(transaction) else None
 
     @contextmanager
-    def open(self) -> Iterator[_Open]:
+    def open(self, changes: Sequence[Snapshot] = ()) -> Iterator[_Open]:
         """Raises LedgerError; then nothing was written, unless the message says that nobody knows."""
         # Forgotten unless all goes well: what is known then has to be read back.
         opened, kept, self._kept = None, self._kept, None
@@ -158,7 +172,8 @@ class PostgresLedger:
                 if kept is not None and not (kept.last_pass and is_current(transaction, kept.last_pass)):
                     # Somebody else has written since.
                     kept = None
-                opened = _Open(transaction, kept, self._printed)
+                needed = None if self._remembers else changes
+                opened = _Open(transaction, kept, self._printed, needed)
                 yield opened
         except CommitUnknown as error:
             pass_id = opened.pass_id if opened else None
@@ -166,7 +181,7 @@ class PostgresLedger:
                 _raise_interruption(error)
                 raise LedgerError(f"{error}; the pass was not written") from error
         else:
-            self._kept = opened.state
+            self._kept = opened.state if self._remembers else None
 
     def _was_written(self, pass_id: int, error: CommitUnknown) -> bool:
         try:
@@ -261,7 +276,8 @@ class DryRunLedger:
             return position(last_pass(transaction, is_current=is_current) if found else KnownState())
 
     @contextmanager
-    def open(self) -> Iterator[_OpenDryRun]:
+    def open(self, changes: Sequence[Snapshot] = ()) -> Iterator[_OpenDryRun]:
+        del changes
         yield _OpenDryRun(self)
 
     def read(self, snapshot: Snapshot) -> KnownState:

@@ -30,7 +30,8 @@ _SQL: Final = load("state_reader")
 def last_pass(transaction: Transaction, *, is_current: bool = True) -> KnownState:
     """What is known of the passes themselves, and of no tenant yet.
 
-    `is_current`: the schema is that of this program; before version 3, no server was found to go back.
+    `is_current`: the schema is that of this program. Before version 3, each list stands for itself, and
+    no server was found to go back.
     """
     rows = transaction.rows(_SQL["last_pass"], RECENT, RECENT)
     if not rows:
@@ -38,22 +39,31 @@ def last_pass(transaction: Transaction, *, is_current: bool = True) -> KnownStat
     id_, asked_at, observed_at, has_version, cluster_uid, listed, watched, *rest = rows[0]
     listed_at, deletions, held = rest
     versions = [found for version in (listed, watched) if (found := number(version)) is not None]
+    looked_at, waits, setback = listed_at, False, None
+    if is_current:
+        looked_at, waits, setback = _continuity(transaction, cluster_uid)
     return KnownState(
         last_pass=LastPass(id=id_, asked_at=asked_at, observed_at=observed_at, has_version=has_version),
         listed_at=listed_at,
+        looked_at=looked_at,
         watched_deletions=deletions,
         held_deletions=held,
+        waits=waits,
         cluster_uid=cluster_uid,
         cluster_version=max(versions, default=None),
         listed_version=number(listed),
-        setback=_setback(transaction, cluster_uid) if is_current else None,
+        setback=setback,
     )
 
 
-def _setback(transaction: Transaction, cluster_uid: str | None) -> Setback | None:
-    for found_at, version, ledger_version in transaction.rows(_SQL["setback"], cluster_uid):
-        return Setback(found_at=found_at, version=int(version), ledger_version=int(ledger_version))
-    return None
+def _continuity(
+    transaction: Transaction, cluster_uid: str | None
+) -> tuple[datetime | None, bool, Setback | None]:
+    ((looked_at, waits, found_at, *versions),) = transaction.rows(_SQL["continuity"], cluster_uid)
+    if found_at is None:
+        return looked_at, waits, None
+    version, ledger_version = map(int, versions)
+    return looked_at, waits, Setback(found_at=found_at, version=version, ledger_version=ledger_version)
 
 
 def heal(transaction: Transaction) -> None:
@@ -110,6 +120,16 @@ def changed_state(transaction: Transaction, snapshot: Snapshot, current: frozens
     return replace(last_pass(transaction), population=population, **_by_identity(needed))
 
 
+def concerned_state(transaction: Transaction, changes: Sequence[Snapshot]) -> KnownState:
+    """The last known state of the lifecycles that watched changes are about, or share their names."""
+    uids = {uid for change in changes for uid in change.scope or ()}
+    names = {name for change in changes for name in shown(change).names}
+    found = transaction.rows(_SQL["concerned"], list(uids), list(names))
+    needed = list(_live(transaction, [id_ for (id_,) in found]))
+    population = transaction.value(_SQL["population"])
+    return replace(last_pass(transaction), population=population, **_by_identity(needed))
+
+
 def _live(transaction: Transaction, ids: Sequence[int] | None) -> Iterator[Lifecycle]:
     """The live lifecycles of these ids, or all."""
     return map(_lifecycle, transaction.stream(_SQL["live"], ids, ids))
@@ -155,7 +175,7 @@ def portal_lives(transaction: Transaction) -> Sequence[PortalLife]:
 
 def _lifecycle(row: Sequence[Any]) -> Lifecycle:
     id_, uid, name, org, created_at, skills, suspended, changed_at, read_at, held, *rest = row
-    fingerprint, *moved_on = rest
+    fingerprint, settled_at, *moved_on = rest
     return Lifecycle(
         id=id_,
         uid=uid,
@@ -168,6 +188,7 @@ def _lifecycle(row: Sequence[Any]) -> Lifecycle:
         read_at=read_at,
         held=held,
         moved_on=moved_on == [True],
+        settled_at=settled_at,
         fingerprint=fingerprint,
     )
 

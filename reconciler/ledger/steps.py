@@ -282,7 +282,16 @@ def _states(plan: Plan, numbers: Numbers) -> Insert:
     """The known state of the lifecycles that are live."""
     return Insert(
         "reconciler_state",
-        ("lifecycle_id", "skills", "suspended", "changed_at", "read_at", "held", "fingerprint"),
+        (
+            "lifecycle_id",
+            "skills",
+            "suspended",
+            "changed_at",
+            "read_at",
+            "held",
+            "settled_at",
+            "fingerprint",
+        ),
         (
             (
                 numbers.lifecycle_id(change),
@@ -291,6 +300,7 @@ def _states(plan: Plan, numbers: Numbers) -> Insert:
                 change.lifecycle.changed_at,
                 change.lifecycle.read_at,
                 change.lifecycle.held,
+                change.lifecycle.settled_at,
                 change.lifecycle.fingerprint,
             )
             for change in plan.changes

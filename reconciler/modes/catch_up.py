@@ -7,6 +7,7 @@ list shows already is written as a pass of its own first; then the list counts a
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from reconciler.core.tenant import Snapshot
 from reconciler.core.text import clean, counted
 from reconciler.errors import Unfinished
 from reconciler.modes.follower import PROVES, Follower, Write
-from reconciler.passes import Cluster, Ledger, Pass, run_watched
+from reconciler.passes import Cluster, Connected, Ledger, Pass, run_watched
 
 MOST_NAMES: Final = 50
 """More than that nobody reads in a log."""
@@ -53,7 +54,10 @@ class Alone:
 
 
 class CaughtUp:
-    """Lists of a cluster, each taken once all that happened before it is written."""
+    """Lists of a cluster, each taken once all that happened before it is written.
+
+    With `list_every`, between two lists only notes that all is written.
+    """
 
     is_live = True
 
@@ -64,16 +68,19 @@ class CaughtUp:
         position: Callable[[], Position],
         turn: Callable[[], object],
         known: Callable[[], frozenset[bytes]] | None = None,
+        *,
+        list_every: float = 0,
     ) -> None:
         """`position` is how far the ledger is, `known` what need not be read: the fingerprints.
 
-        `turn` is called while waiting, and may raise.
+        `turn` is called while waiting, and may raise. `list_every` is in seconds.
         """
         self._cluster = cluster
         self._follower = follower
         self._position = position
         self._turn = turn
         self._known = known
+        self._list_every = timedelta(seconds=list_every)
 
     def snapshot(self) -> Snapshot:
         """Raises SnapshotError, and whatever writing or `turn` raises.
@@ -89,6 +96,8 @@ class CaughtUp:
             self._follower.close()
         else:
             self._follower.begin(since, PROVES, cluster, instant=last.instant)
+            if (note := self._note(last, cluster)) is not None:
+                return replace(note, after=since, after_instant=last.instant, gapless=True)
         known = self._known() if self._known else None
         listed = replace(cluster.snapshot(known), after=since, after_instant=last.instant)
         version = number(listed.resource_version)
@@ -96,6 +105,17 @@ class CaughtUp:
             self._follower.close()
             return replace(listed, gapless=False)
         return replace(listed, gapless=self._follower.drain(version, self._turn))
+
+    def _note(self, last: Position, cluster: Connected) -> Snapshot | None:
+        """That all is written; None: a list is due, or it is not proven."""
+        if not self._list_every or last.listed_at is None:
+            return None
+        note = cluster.note()
+        reached = number(note.resource_version)
+        is_due = note.observed_at - last.listed_at >= self._list_every
+        if is_due or reached is None or reached < (last.version or 0):
+            return None
+        return note if self._follower.drain(reached, self._turn) else None
 
 
 def within(seconds: float, clock: Callable[[], float] = time.monotonic) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from reconciler.core.cases import Record
 from reconciler.core.changes import Change, Row
 from reconciler.core.kinds import EVENTS, MEANING, Kind, Subject
 from reconciler.core.plan import Plan
-from reconciler.core.text import counted
+from reconciler.core.text import clean, counted
 from reconciler.core.times import TimeSource
 
 _ROWS_AT_ONCE: Final = 1000
@@ -58,6 +58,9 @@ def summary(plan: Plan, *, dry_run: bool) -> str:
     if plan.held:
         said.append(f"{counted(len(plan.held), 'deletion')} held back")
     ending = "; dry run, nothing was written" if dry_run else ""
+    if plan.snapshot.scope is not None and not plan.snapshot.scope:
+        version = clean(plan.snapshot.resource_version or "")
+        return f"caught up to resourceVersion {version}; a list of all tenants is not due yet{ending}"
     return f"{counted(size, 'tenant')} examined: {', '.join(said) or 'no change'}{ending}"
 
 

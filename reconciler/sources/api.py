@@ -92,11 +92,16 @@ class Api:
         return f"/apis/{_quoted(group)}/{_quoted(version)}/{_quoted(plural)}"
 
     def page(
-        self, version: str, token: str | None, deadline: float, known: frozenset[bytes] | None
+        self,
+        version: str,
+        token: str | None,
+        deadline: float,
+        known: frozenset[bytes] | None,
+        size: int | None = None,
     ) -> tuple[Page, datetime | None]:
         """One page of the tenants, read but for the known fingerprints, and the server's clock."""
         settings, dialect = self._settings, self._settings.dialect
-        query = [("limit", settings.page_size), *([("continue", token)] if token else [])]
+        query = [("limit", size or settings.page_size), *([("continue", token)] if token else [])]
         body, date = self._get(
             "the tenants",
             f"list on {settings.plural}.{dialect.group}, for the whole cluster",

@@ -133,6 +133,24 @@ class ConnectedCluster:
             "than the API server keeps it: try a larger --page-size"
         )
 
+    def note(self) -> Snapshot:
+        """How far the cluster is by now, and no tenant. Raises SnapshotError."""
+        asked_at, started = self._now(), self._ticks()
+        deadline = time.monotonic() + self._list_timeout
+        page, date = self._api.page(self._version, None, deadline, None, size=1)
+        arrived_at = asked_at + timedelta(seconds=self._ticks() - started)
+        asked_at, observed_at = on_server_clock(asked_at, arrived_at, date)
+        return Snapshot(
+            tenants=(),
+            asked_at=asked_at,
+            observed_at=observed_at,
+            arrived_at=arrived_at,
+            cluster_uid=self.uid,
+            resource_version=page.resource_version,
+            source="watch",
+            scope=frozenset(),
+        )
+
     def serves(self) -> bool:
         """Whether the tenants' resource is there to stay. Raises SnapshotError."""
         return self._api.serves(self._version)

@@ -108,6 +108,7 @@ def known(
         gone={uid: lifecycle(uid) for uid in gone},
         last_pass=last,
         listed_at=last.asked_at if last else None,
+        looked_at=last.asked_at if last else None,
         cluster_uid=cluster,
         cluster_version=number(version),
         listed_version=number(version),

@@ -52,7 +52,7 @@ class Content(NamedTuple):
 
 def content(connection: Connection) -> Content:
     rows = " UNION ALL ".join(
-        f"SELECT '{table} ' || (to_jsonb(r) - '{{fingerprint,read_at,held}}'::text[])::text"
+        f"SELECT '{table} ' || (to_jsonb(r) - '{{fingerprint,settled_at,read_at,held}}'::text[])::text"
         f" FROM {table} r"
         for table in (*TABLES, "reconciler_setbacks")
     )

@@ -39,6 +39,7 @@ class Server:
         self._streams = list(streams)
         self.asked: list[str] = []
         self.list: Callable[[], Snapshot] = lambda: listed(5)
+        self.noted = bookmark(5)
         self.is_served = True
 
     def connected(self) -> "Server":
@@ -48,6 +49,9 @@ class Server:
         assert seconds > 0
         self.asked.append(since)
         return Watch(*(self._streams.pop(0) if self._streams else ((), None)))
+
+    def note(self) -> Snapshot:
+        return self.noted
 
     def serves(self) -> bool:
         return self.is_served

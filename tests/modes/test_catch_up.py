@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
@@ -153,13 +154,49 @@ def test_a_stream_that_never_ends_holds_no_list_up() -> None:
 
 
 def test_a_list_of_another_cluster_or_of_a_server_that_went_back_is_not_waited_for() -> None:
-    for at, version in ((Position(cluster_uid="cluster-2", version=5), 8), (None, 4)):
+    for place, version in ((Position(cluster_uid="cluster-2", version=5), 8), (None, 4)):
         server = at_version(Server(([change(6)], None)), version)
         written = Written()
         follower = follower_of(server, written)
-        snapshot = caught_up(server, follower, at).snapshot()
+        snapshot = caught_up(server, follower, place).snapshot()
         assert (snapshot.gapless, written.versions, follower.is_on) == (False, [], False)
-        assert snapshot.after == (5 if at is None else None)
+        assert snapshot.after == (5 if place is None else None)
+
+
+def noted(server: Server, *, when: datetime, version: int = 8, every: float = 3600) -> Snapshot:
+    """What comes of a ledger whose last list was at S, where a list is due every so many seconds."""
+    server = at_version(server, 9)
+    server.noted = replace(bookmark(version), observed_at=when)
+    last = Position(cluster_uid="cluster-1", version=5, instant=S, listed_at=S)
+    follower = follower_of(server, Written())
+    turn: Callable[[], object] = bool
+    try:
+        return CaughtUp(server, follower, lambda: last, turn, list_every=every).snapshot()
+    finally:
+        follower.close()
+
+
+def test_between_two_lists_it_is_noted_how_far_all_is_written_once_that_is_proven() -> None:
+    snapshot = noted(Server(([change(6), bookmark(8)], None)), when=S + timedelta(seconds=3599))
+    assert (snapshot.scope, snapshot.resource_version, snapshot.after) == (frozenset(), "8", 5)
+    assert snapshot.after_instant == S
+
+
+@pytest.mark.parametrize(
+    ("server", "seconds", "version", "every"),
+    [
+        (Server(([change(8), change(9)], None)), 3600, 8, 3600),
+        (Server(([change(8), change(9)], None)), 10, 8, 0),
+        (Server(((), Expired("410"))), 10, 8, 3600),
+        (Server(([change(9)], None)), 10, 4, 3600),
+    ],
+    ids=["a list is due", "each time", "the history is gone", "the server went back"],
+)
+def test_all_is_listed_where_that_is_due_or_nothing_else_proves_anything(
+    server: Server, seconds: int, version: int, every: float
+) -> None:
+    snapshot = noted(server, when=S + timedelta(seconds=seconds), version=version, every=every)
+    assert (snapshot.scope, snapshot.resource_version) == (None, "9")
 
 
 def test_the_stream_is_taken_up_anew_from_where_the_ledger_is() -> None:

@@ -33,27 +33,33 @@ SELECT id, asked_at, observed_at,
              WHERE NOT p.complete AND p.held_back <> '[]' AND p.observed_at > last.observed_at - %s::interval)
 FROM reconciler_passes last ORDER BY id DESC LIMIT 1
 
--- setback --
--- When the server of a cluster was found to have gone back, to which resourceVersion and from which, where no pass has
--- adopted the cluster since.
-SELECT found_at, resource_version, ledger_version FROM reconciler_setbacks
-WHERE cluster_uid = %s AND after_pass_id >= (SELECT coalesce(max(id), 0) FROM reconciler_passes WHERE adopted_cluster)
-ORDER BY id LIMIT 1
+-- continuity --
+-- When the last pass asked that shows all that happened before it, listed or caught up; whether something waits for the next
+-- list since the last one: a deletion that is held back, a quarantined tenant, passes that were voided; and when the server
+-- of a cluster was found to have gone back, to which resourceVersion and from which, where no pass has adopted it since.
+SELECT (SELECT asked_at FROM reconciler_passes WHERE complete OR gapless ORDER BY id DESC LIMIT 1),
+       EXISTS (SELECT FROM reconciler_passes p WHERE p.id >= listed.id AND (p.held_back <> '[]' OR p.quarantined <> '[]'))
+           OR EXISTS (SELECT FROM reconciler_voids v WHERE v.id > listed.id),
+       back.found_at, back.resource_version, back.ledger_version
+FROM (SELECT coalesce((SELECT id FROM reconciler_passes WHERE complete ORDER BY id DESC LIMIT 1), 0) AS id) listed
+LEFT JOIN reconciler_setbacks back ON back.cluster_uid = %s
+    AND back.after_pass_id >= (SELECT coalesce(max(id), 0) FROM reconciler_passes WHERE adopted_cluster)
+ORDER BY back.id LIMIT 1
 
 -- live --
--- The last known state of live lifecycles: of these ids (twice), or of all where they are null. Before version 3 there is no
--- column of fingerprints, and the name is that of the absent one.
-SELECT known.* FROM (SELECT NULL::bytea AS fingerprint) AS absent
+-- The last known state of live lifecycles: of these ids (twice), or of all where they are null. Before version 3 two columns
+-- are missing, and their names are those of the absent ones.
+SELECT known.* FROM (SELECT NULL::bytea AS fingerprint, NULL::timestamptz AS settled_at) AS absent
 CROSS JOIN LATERAL (
     SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
-           s.skills, s.suspended, s.changed_at, s.read_at, s.held, fingerprint
+           s.skills, s.suspended, s.changed_at, s.read_at, s.held, fingerprint, settled_at
     FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
     WHERE l.deleted_at IS NULL AND (%s::bigint[] IS NULL OR l.id = ANY (%s::bigint[]))
 ) known
 UNION ALL
 -- What a hook of the portal wrote after the adoption has no state yet: it is taken up like an adopted one.
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
-       d.skills, d.suspended, d.changed_at, NULL, false, NULL
+       d.skills, d.suspended, d.changed_at, NULL, false, NULL, NULL
 FROM reconciler_derived_state(ARRAY(
     SELECT late.id FROM tenant_billing_lifecycle late
     WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
@@ -74,6 +80,16 @@ UNION
 SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_uid = ANY (%s::text[])
 UNION
 SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_name = ANY (%s::text[])
+
+-- concerned --
+-- The live lifecycles of these uids and names.
+SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_uid = ANY (%s::text[])
+UNION
+SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_name = ANY (%s::text[])
+
+-- population --
+-- How many live lifecycles there are.
+SELECT count(*) FROM tenant_billing_lifecycle WHERE deleted_at IS NULL
 
 -- heal --
 -- Gives a state to what a hook of the portal wrote after the adoption: a pass takes it up like an adopted one.
@@ -97,7 +113,7 @@ WITH ended AS (
     ORDER BY new.uid, l.id DESC
 )
 SELECT e.id, e.uid, e.tenant_name, e.zitadel_org_id, e.created_at,
-       s.skills, s.suspended, s.changed_at, e.read_at, false, NULL,
+       s.skills, s.suspended, s.changed_at, e.read_at, false, NULL, NULL,
        EXISTS (SELECT FROM reconciler_moves m WHERE m.previous_lifecycle_id = e.id)
 FROM ended e
 JOIN reconciler_derived_state((SELECT coalesce(array_agg(id), '{}') FROM ended)) s
