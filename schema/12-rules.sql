@@ -57,12 +57,18 @@ BEGIN
         ('tenant_suspension_events', 'tenant_suspension_events_pass_fkey', 'FOREIGN KEY (pass_id) REFERENCES reconciler_passes (id)'),
         -- What no pass could read again.
         ('reconciler_passes', 'reconciler_passes_readable',
-         'CHECK (isfinite(asked_at) AND isfinite(observed_at) AND jsonb_typeof(quarantined) = ''array'' AND jsonb_typeof(held_back) = ''array'') NOT VALID'),
+         'CHECK (asked_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(gap_since, asked_at) BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND jsonb_typeof(quarantined) = ''array'' AND jsonb_typeof(held_back) = ''array'') NOT VALID'),
         ('reconciler_setbacks', 'reconciler_setbacks_readable',
-         'CHECK (isfinite(found_at) AND resource_version ~ ''^[0-9]{1,40}$'' AND ledger_version ~ ''^[0-9]{1,40}$'') NOT VALID'),
-        ('reconciler_state', 'reconciler_state_readable', 'CHECK (isfinite(changed_at) AND isfinite(coalesce(read_at, changed_at)) AND coalesce(settled_at, changed_at) <= changed_at) NOT VALID'),
+         'CHECK (found_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND resource_version ~ ''^[0-9]{1,40}$'' AND ledger_version ~ ''^[0-9]{1,40}$'') NOT VALID'),
+        ('reconciler_state', 'reconciler_state_readable',
+         'CHECK (changed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(read_at, changed_at) BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(settled_at, changed_at) BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(settled_at, changed_at) <= changed_at AND coalesce(array_ndims(skills), 1) = 1 AND array_position(skills, NULL) IS NULL) NOT VALID'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_readable',
-         'CHECK (created_pass_id IS NULL OR isfinite(created_at) AND isfinite(coalesce(deleted_at, created_at))) NOT VALID'),
+         'CHECK ((created_pass_id IS NULL OR created_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND created_not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND created_observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') AND (deleted_pass_id IS NULL OR deleted_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND deleted_not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND deleted_observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'')) NOT VALID'),
+        ('tenant_skill_events', 'tenant_skill_events_readable', 'CHECK (pass_id IS NULL OR not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') NOT VALID'),
+        ('tenant_suspension_events', 'tenant_suspension_events_readable', 'CHECK (pass_id IS NULL OR not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') NOT VALID'),
+        ('reconciler_overrides', 'reconciler_overrides_readable', 'CHECK (effective_at IS NULL OR effective_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') NOT VALID'),
+        -- A move goes from a life to a later one.
+        ('reconciler_moves', 'reconciler_moves_later', 'CHECK (lifecycle_id > previous_lifecycle_id) NOT VALID'),
         ('reconciler_rebindings', 'reconciler_rebindings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_reopenings', 'reconciler_reopenings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('reconciler_moves', 'reconciler_moves_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
@@ -159,6 +165,21 @@ COMMENT ON FUNCTION reconciler_fill_org() IS 'Trigger: gives a row of events the
 
 -- The database says when, and as whom; a position in time never moves. -------------------------------
 
+-- After a failover or a restore a sequence may lag behind: what is written next would count as earlier than what is there.
+CREATE OR REPLACE FUNCTION reconciler_check_number(number bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    last CONSTANT bigint := greatest(
+        (SELECT p.id FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1),
+        (SELECT h.id FROM reconciler_price_history h ORDER BY h.id DESC LIMIT 1),
+        (SELECT v.id FROM reconciler_voids v ORDER BY v.id DESC LIMIT 1));
+BEGIN
+    IF number <= last THEN
+        RAISE EXCEPTION 'number % would come before %, which is written already: the sequence of the passes lags behind', number, last
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'reconciler schema apply, as the owner, sets it right';
+    END IF;
+END $$;
+COMMENT ON FUNCTION reconciler_check_number(bigint) IS 'Refuses a pass or a price whose number comes before one that is there.';
+
 CREATE OR REPLACE FUNCTION reconciler_date_pass() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     -- A clock that was set back does not move a pass before one that was committed earlier.
@@ -167,6 +188,7 @@ BEGIN
         (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1),
         (SELECT v.decided_at FROM reconciler_voids v ORDER BY v.id DESC LIMIT 1));
     -- What was seen since the last list may have gone with the passes that were voided.
+    PERFORM reconciler_check_number(NEW.id);
     IF NEW.gapless AND EXISTS (
         SELECT FROM reconciler_voids v
         WHERE v.id > (SELECT p.id FROM reconciler_passes p WHERE p.complete ORDER BY p.id DESC LIMIT 1)) THEN

@@ -137,10 +137,11 @@ BEGIN
         WHEN before.id IS NOT NULL OR column_name = 'vat_rate_chli' THEN today
         -- What was billed without a price is not charged for it now.
         ELSE (SELECT CASE WHEN billed > today THEN today ELSE billed END FROM reconciler_billed_until() AS billed) END;
+    written := nextval(pg_get_serial_sequence('reconciler_passes', 'id'));
+    PERFORM reconciler_check_number(written);
     INSERT INTO reconciler_price_history
-    VALUES (nextval(pg_get_serial_sequence('reconciler_passes', 'id')), column_name, skill_id, value,
-            coalesce(before.value, unset), since, coalesce(since > today, false), clock_timestamp(), nullif(recorded_by, ''), session_user)
-    RETURNING id INTO written;
+    VALUES (written, column_name, skill_id, value,
+            coalesce(before.value, unset), since, coalesce(since > today, false), clock_timestamp(), nullif(recorded_by, ''), session_user);
     RETURN written;
 END
 $$;
@@ -150,6 +151,7 @@ COMMENT ON FUNCTION reconciler_record_price(text, text, numeric, date, text) IS 
 -- commit keeps no pass waiting.
 CREATE OR REPLACE FUNCTION reconciler_price_changed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     old_row CONSTANT jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) ELSE '{}' END;
     new_row CONSTANT jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) ELSE '{}' END;
     recorded_by CONSTANT text := coalesce(nullif(current_setting('reconciler.by', true), ''), new_row ->> 'updated_by');
@@ -181,6 +183,7 @@ COMMENT ON FUNCTION reconciler_price_changed() IS 'Trigger: records what a trans
 
 CREATE OR REPLACE FUNCTION reconciler_prices_emptied() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     recorded_by CONSTANT text := current_setting('reconciler.by', true);
 BEGIN
     IF TG_TABLE_NAME = 'skill_pricing' THEN
@@ -195,51 +198,54 @@ $$;
 COMMENT ON FUNCTION reconciler_prices_emptied() IS 'Trigger: records what a TRUNCATE takes away.';
 
 -- What falls due, and what is set from another day on: the two tables are brought to what is valid today.
-CREATE OR REPLACE FUNCTION reconciler_show_prices(shown_column text DEFAULT NULL, shown_skill text DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION reconciler_show_price(shown_column text, shown_skill text, shown numeric) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
+BEGIN
+    IF shown_skill IS NULL THEN
+        EXECUTE format(
+            'UPDATE platform_pricing SET %1$I = $1 WHERE %1$I <> $1 AND id = (SELECT id FROM platform_pricing ORDER BY id LIMIT 1)',
+            shown_column) USING shown;
+    ELSIF shown IS NULL THEN
+        DELETE FROM skill_pricing s WHERE s.skill_id = shown_skill;
+    ELSE
+        UPDATE skill_pricing s SET daily_price_chf = shown WHERE s.skill_id = shown_skill AND s.daily_price_chf IS DISTINCT FROM shown;
+        INSERT INTO skill_pricing (skill_id, daily_price_chf) SELECT shown_skill, shown
+        WHERE NOT EXISTS (SELECT FROM skill_pricing s WHERE s.skill_id = shown_skill);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION reconciler_show_price(text, text, numeric) IS 'Brings platform_pricing or skill_pricing to what a price is.';
+
+-- A price that cannot be shown now waits for the next pass, and no pass waits for it: neither for somebody who has it in hand
+-- nor for a rule of the portal that refuses it. What a day costs is told by the history, whatever these two tables show.
+CREATE OR REPLACE FUNCTION reconciler_prices_fall_due() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET lock_timeout = '50ms' AS $$
+DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     today CONSTANT date := (clock_timestamp() AT TIME ZONE 'Europe/Zurich')::date;
     due record;
 BEGIN
+    IF NOT EXISTS (SELECT FROM reconciler_price_history h WHERE h.is_planned AND h.valid_from <= today) THEN
+        RETURN NULL;
+    END IF;
     FOR due IN
         SELECT p.column_name, p.skill_id, p.value FROM reconciler_prices(9223372036854775807) p
-        WHERE p.valid_from <= today AND p.valid_to > today AND CASE
-            WHEN shown_column IS NOT NULL THEN p.column_name = shown_column AND p.skill_id IS NOT DISTINCT FROM shown_skill
-            ELSE EXISTS (
-                SELECT FROM reconciler_price_history h
-                WHERE h.is_planned AND h.column_name = p.column_name AND h.skill_id IS NOT DISTINCT FROM p.skill_id
-                  AND h.valid_from = p.valid_from)
-            END
+        WHERE p.valid_from <= today AND p.valid_to > today AND EXISTS (
+            SELECT FROM reconciler_price_history h
+            WHERE h.is_planned AND h.column_name = p.column_name AND h.skill_id IS NOT DISTINCT FROM p.skill_id
+              AND h.valid_from = p.valid_from)
     LOOP
-        IF due.skill_id IS NULL THEN
-            EXECUTE format(
-                'UPDATE platform_pricing SET %1$I = $1 WHERE %1$I <> $1 AND id = ('
-                'SELECT id FROM platform_pricing ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)', due.column_name) USING due.value;
-        ELSIF EXISTS (SELECT FROM skill_pricing s WHERE s.skill_id = due.skill_id) THEN
-            -- One that another transaction has in hand waits for the next pass, and no pass waits for it.
-            PERFORM FROM skill_pricing s
-            WHERE s.skill_id = due.skill_id AND s.daily_price_chf IS DISTINCT FROM due.value FOR UPDATE SKIP LOCKED;
-            IF FOUND AND due.value IS NULL THEN
-                DELETE FROM skill_pricing s WHERE s.skill_id = due.skill_id;
-            ELSIF FOUND THEN
-                UPDATE skill_pricing s SET daily_price_chf = due.value WHERE s.skill_id = due.skill_id;
-            END IF;
-        ELSIF due.value IS NOT NULL THEN
-            INSERT INTO skill_pricing (skill_id, daily_price_chf) VALUES (due.skill_id, due.value) ON CONFLICT DO NOTHING;
-        END IF;
+        BEGIN
+            PERFORM reconciler_show_price(due.column_name, due.skill_id, due.value);
+        EXCEPTION
+            WHEN lock_not_available THEN
+                NULL;
+            WHEN OTHERS THEN
+                RAISE WARNING 'the price % of % is valid from today, and the table of prices does not take it: %',
+                    due.value, left(coalesce(due.skill_id, due.column_name), 100), SQLERRM;
+        END;
     END LOOP;
-END
-$$;
-COMMENT ON FUNCTION reconciler_show_prices(text, text) IS 'Brings platform_pricing and skill_pricing to what is valid today: one price, or all that were planned.';
-
-CREATE OR REPLACE FUNCTION reconciler_prices_fall_due() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-BEGIN
-    IF EXISTS (
-        SELECT FROM reconciler_price_history h
-        WHERE h.is_planned AND h.valid_from <= (clock_timestamp() AT TIME ZONE 'Europe/Zurich')::date)
-    THEN
-        PERFORM reconciler_show_prices();
-    END IF;
     RETURN NULL;
 END
 $$;
@@ -251,9 +257,12 @@ RETURNS TABLE (number bigint, previous numeric, since date, recorded_at timestam
 LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_variable
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     of_skill CONSTANT boolean := column_name IS NOT DISTINCT FROM 'daily_price_chf';
     decimals CONSTANT integer := CASE WHEN column_name IN ('daily_price_chf', 'threema_message_chf') THEN 5 ELSE 2 END;
     written bigint;
+    shown numeric;
+    is_shown boolean;
 BEGIN
     IF column_name IS NULL OR column_name NOT IN (
         'tenant_monthly_fee_chf', 'tenant_setup_fee_chf', 'threema_message_chf', 'vat_rate_chli', 'daily_price_chf')
@@ -287,7 +296,19 @@ BEGIN
     written := reconciler_record_price(
         column_name, skill_id, round(value, decimals), valid_from, coalesce(recorded_by, current_setting('reconciler.by', true)));
     IF written IS NOT NULL THEN
-        PERFORM reconciler_show_prices(column_name, skill_id);
+        SELECT p.value, true INTO shown, is_shown FROM reconciler_prices(9223372036854775807, (clock_timestamp() AT TIME ZONE 'Europe/Zurich')::date) p
+        WHERE p.column_name = billing_set_price.column_name AND p.skill_id IS NOT DISTINCT FROM billing_set_price.skill_id;
+        -- What the tables would not take on its day is refused today.
+        BEGIN
+            PERFORM reconciler_show_price(column_name, skill_id, round(value, decimals));
+            RAISE EXCEPTION 'tried' USING ERRCODE = 'RC001';
+        EXCEPTION
+            WHEN SQLSTATE 'RC001' THEN
+                NULL;
+        END;
+        IF is_shown THEN
+            PERFORM reconciler_show_price(column_name, skill_id, shown);
+        END IF;
         RETURN QUERY SELECT h.id, h.previous, h.valid_from, h.recorded_at, h.database_user
         FROM reconciler_price_history h WHERE h.id = written;
     END IF;

@@ -12,6 +12,7 @@ COMMENT ON FUNCTION billing_refuse() IS 'Trigger: refuses, for the reason that i
 
 CREATE OR REPLACE FUNCTION billing_freeze() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     once CONSTANT text[] := TG_ARGV[0];
     free CONSTANT text[] := TG_ARGV[1]::text[] || CASE WHEN to_jsonb(OLD) ->> 'status' = 'issued' THEN TG_ARGV[2]::text[] END;
     changed text;
@@ -36,6 +37,7 @@ COMMENT ON FUNCTION billing_freeze() IS 'Trigger: no column changes, but those o
 
 CREATE OR REPLACE FUNCTION billing_issue_invoice() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     lines record;
     vat numeric;
 BEGIN
@@ -72,6 +74,7 @@ COMMENT ON FUNCTION billing_issue_invoice() IS 'Trigger: checks net amount and V
 -- isolation level. The invoice is gone already where its deletion takes the lines along.
 CREATE OR REPLACE FUNCTION billing_guard_lines() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     ids CONSTANT bigint[] := ARRAY[OLD.invoice_id, NEW.invoice_id];
     issued text;
 BEGIN
@@ -88,6 +91,7 @@ COMMENT ON FUNCTION billing_guard_lines() IS 'Trigger: lines change only while t
 
 CREATE OR REPLACE FUNCTION billing_guard_credits() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     credited invoices;
     net numeric;
     gross numeric;

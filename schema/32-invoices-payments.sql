@@ -128,6 +128,7 @@ COMMENT ON FUNCTION billing_payment_counts() IS 'Trigger: a payment is of an iss
 
 CREATE OR REPLACE FUNCTION billing_record_due_date() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
+    PERFORM reconciler_trust_names();
     INSERT INTO invoice_events (invoice_id, kind, due_date_before, due_date, recorded_by)
     VALUES (NEW.id, 'due_date', OLD.due_date, NEW.due_date, nullif(current_setting('reconciler.by', true), ''));
     RETURN NULL;

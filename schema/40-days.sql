@@ -52,9 +52,14 @@ DECLARE
         WHERE l.relation = 'reconciler_writer'::regclass AND l.granted AND l.mode = 'ShareRowExclusiveLock'
           AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
           AND l.pid <> pg_backend_pid());
+    patience CONSTANT interval := nullif(current_setting('lock_timeout')::interval, '0');
+    since CONSTANT timestamptz := clock_timestamp();
 BEGIN
     -- Only seen, and never held: nobody who reads keeps a writer waiting.
     WHILE EXISTS (SELECT FROM pg_locks l WHERE l.virtualtransaction = ANY (writers) AND l.locktype = 'virtualxid') LOOP
+        IF clock_timestamp() - since > patience THEN
+            RAISE EXCEPTION 'a pass or a price has been under way for % and longer', patience USING ERRCODE = 'lock_not_available';
+        END IF;
         PERFORM pg_sleep(0.005);
     END LOOP;
 END
@@ -82,11 +87,20 @@ CREATE OR REPLACE FUNCTION reconciler_voided(as_of timestamptz, as_of_pass bigin
 $$;
 COMMENT ON FUNCTION reconciler_voided(timestamptz, bigint) IS 'If passes up to that time or position were voided: when, by whom and why. Otherwise null.';
 
+CREATE OR REPLACE FUNCTION reconciler_written_until() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT greatest(
+        (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1),
+        (SELECT h.recorded_at FROM reconciler_price_history h ORDER BY h.id DESC LIMIT 1),
+        (SELECT v.decided_at FROM reconciler_voids v ORDER BY v.id DESC LIMIT 1))
+$$;
+COMMENT ON FUNCTION reconciler_written_until() IS 'When the last pass, price change or void was written. Nothing that is written later has an earlier time.';
+
 CREATE OR REPLACE FUNCTION billing_position(as_of timestamptz DEFAULT NULL) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     found bigint;
+    known timestamptz;
 BEGIN
-    IF as_of > clock_timestamp() + interval '5 seconds' THEN
+    IF as_of > clock_timestamp() THEN
         RAISE EXCEPTION 'as of %: that lies ahead, and what will be written until then is not known', as_of
             USING ERRCODE = 'invalid_parameter_value';
     ELSIF as_of IS NOT NULL THEN
@@ -95,9 +109,13 @@ BEGIN
                 USING ERRCODE = 'invalid_transaction_state',
                 HINT = 'Take the position first, in a transaction of its own: SELECT billing_position(…), and give it as as_of_pass.';
         END IF;
-        IF pg_is_in_recovery() AND as_of > coalesce(pg_last_xact_replay_timestamp(), '-infinity') THEN
-            RAISE EXCEPTION 'as of %: this standby has replayed %', as_of, coalesce('up to ' || pg_last_xact_replay_timestamp(), 'nothing yet')
-                USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask the primary, or as of an earlier time.';
+        IF pg_is_in_recovery() THEN
+            -- What is being written on the primary does not show here. It comes after all that is written.
+            known := reconciler_written_until();
+            IF as_of > coalesce(known, '-infinity') THEN
+                RAISE EXCEPTION 'as of %: this standby knows what was written %', as_of, coalesce('up to ' || known, 'so far: nothing')
+                    USING ERRCODE = 'invalid_parameter_value', HINT = 'Ask the primary, or as of an earlier time, or give as_of_pass.';
+            END IF;
         END IF;
         PERFORM reconciler_await_writer();
     END IF;

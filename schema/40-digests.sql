@@ -136,6 +136,7 @@ COMMENT ON FUNCTION reconciler_pass_digests(bigint, bigint, bigint, bigint, inte
 -- It runs with the rights of the tables' owner: who writes passes can add no digest of his own.
 CREATE OR REPLACE FUNCTION reconciler_seal_pass() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     before bytea := (SELECT d.digest FROM reconciler_digests d WHERE d.pass_id < NEW.id ORDER BY d.pass_id DESC LIMIT 1);
     sealed bytea := (
         SELECT d.rows_digest FROM reconciler_pass_digests(

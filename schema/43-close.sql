@@ -6,6 +6,7 @@ CREATE OR REPLACE FUNCTION billing_close(
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER AS $$
 #variable_conflict use_variable
 DECLARE
+    is_safe CONSTANT boolean := reconciler_trust_names();
     at_pass bigint;
     number integer;
     written bigint;

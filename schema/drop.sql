@@ -3,8 +3,8 @@ DROP FUNCTION IF EXISTS
     billing_close, billing_doubts, billing_ready, billing_days, billing_enabled_now, billing_invoice_lines, billing_position, billing_prices, billing_set_price,
     billing_skill_days, billing_tenant_days, billing_totals, billing_usage, billing_vat, billing_midnight,
     reconciler_doubts, reconciler_gaps, reconciler_lines, reconciler_days, reconciler_days_of_lives, reconciler_moved, reconciler_lives, reconciler_skill_spans, reconciler_tenant_spans, reconciler_time, reconciler_lifecycles,
-    reconciler_asked, reconciler_position_at, reconciler_voided, reconciler_await_writer,
-    reconciler_prices, reconciler_show_prices, reconciler_record_price, reconciler_unset_price, reconciler_billed_until;
+    reconciler_asked, reconciler_position_at, reconciler_voided, reconciler_await_writer, reconciler_written_until,
+    reconciler_prices, reconciler_show_price, reconciler_record_price, reconciler_unset_price, reconciler_billed_until;
 DO $$ BEGIN
     -- Where these are the portal's own, nothing of ours is on them, and they stay.
     IF to_regprocedure('billing_refuse()') IS NOT NULL THEN
@@ -21,8 +21,8 @@ DROP FUNCTION IF EXISTS
     reconciler_seal_pass, reconciler_pass_digests, reconciler_encoded, reconciler_adopted_rows, reconciler_derived_state, reconciler_portal_lives, reconciler_refuse_without_pass, reconciler_fill_org,
     reconciler_record_deletion, reconciler_date_pass, reconciler_sign_decision, reconciler_append_only,
     reconciler_lifecycle_changes, reconciler_skill_key,
-    reconciler_void_passes, reconciler_switch_append_only, reconciler_lock_ledger, reconciler_check_lifecycle_ids, reconciler_restore_setbacks, reconciler_restore_lifecycles, reconciler_restore_state,
-    reconciler_price_changed, reconciler_prices_emptied, reconciler_prices_fall_due,
+    reconciler_void_passes, reconciler_switch_append_only, reconciler_lock_ledger, reconciler_check_lifecycle_ids, reconciler_check_number, reconciler_restore_setbacks, reconciler_restore_lifecycles, reconciler_restore_state,
+    reconciler_price_changed, reconciler_prices_emptied, reconciler_prices_fall_due, reconciler_trust_names,
     billing_issue_invoice, billing_guard_lines, billing_guard_reminders, billing_guard_credits, billing_credited_at,
     billing_credit_counts, billing_payment_counts, billing_record_due_date, billing_stamp_event,
     billing_freeze, billing_refuse, billing_set_updated_at, billing_price_scale;

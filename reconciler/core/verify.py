@@ -28,6 +28,7 @@ class Rule(Struct, frozen=True):
 
 
 _RESTORE: Final = "restore the rows from a backup; bills that include them are in doubt"
+_RUN_AGAIN: Final = "make a pass, which gives it one again"
 _REBUILD: Final = "delete the row and insert it again from reconciler_derived_state()"
 _RECORDS: Final = "restore the records of passes and of operators' decisions from a backup"
 _KEEP: Final = "nothing to do: the portal wrote the row before the first pass"
@@ -73,7 +74,7 @@ RULES: Final[Mapping[str, Rule]] = {
         Rule("lifecycles-overlap", "two lifecycles with the same uid overlap", _RESTORE),
         Rule("created-differs", "its creation differs from that in the cluster", _RESTORE),
         # The known state.
-        Rule("state-missing", "a live lifecycle has no row in reconciler_state", _REBUILD),
+        Rule("state-missing", "a live lifecycle has no row in reconciler_state", _RUN_AGAIN),
         Rule(
             "state-of-none",
             "a row of reconciler_state has no live lifecycle",

@@ -3,6 +3,7 @@
 Nothing is kept in a session between two transactions, so a connection pooler can be in between.
 """
 
+import logging
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,9 @@ from psycopg.pq import TransactionStatus
 from reconciler.core.text import one_line
 from reconciler.errors import Contradicted, LedgerError, UsageError
 from reconciler.ledger.database_url import EXPECTED, unwrapped, why_unreadable
+from reconciler.ledger.session import settings
+
+log = logging.getLogger(__name__)
 
 OLDEST_SERVER: Final = 15
 APPLICATION_NAME: Final = "reconciler"
@@ -33,27 +37,6 @@ KEEPALIVES: Final[Mapping[str, Any]] = {
     "tcp_user_timeout": 25_000,
 }
 """They detect a server that disappeared without closing the connection. The URL can override them."""
-
-# Names are looked up in pg_catalog first and among temporary objects last, whatever the session was
-# given: no operator and no table of somebody's own takes the place of the one that is meant.
-_SEARCH_PATH: Final = """
-DO $$ BEGIN
-    PERFORM pg_catalog.set_config('search_path', coalesce((
-        SELECT pg_catalog.string_agg(
-            pg_catalog.quote_ident(path.name::pg_catalog.text), ',' ORDER BY path.place)
-        FROM pg_catalog.unnest(pg_catalog.current_schemas(false)) WITH ORDINALITY AS path (name, place)
-        WHERE NOT pg_catalog.starts_with(path.name::pg_catalog.text, 'pg_')
-    ) OPERATOR(pg_catalog.||) ',pg_temp', ''), true);
-END $$;
-"""
-
-# As in pg_dump: rows hidden by a policy are an error, and time limits that are set for the role do not
-# end a long statement. The keepalives let the server drop a client that disappeared.
-_SESSION: Final = (
-    f"{_SEARCH_PATH}SET LOCAL row_security = off; SET LOCAL statement_timeout = 0; "
-    "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL tcp_keepalives_idle = 10; "
-    "SET LOCAL tcp_keepalives_interval = 5; SET LOCAL tcp_keepalives_count = 3; "
-)
 
 WRITE_LOCK: Final = "LOCK TABLE reconciler_writer IN SHARE ROW EXCLUSIVE MODE"
 """One writer at a time, until the end of the transaction. Whoever may only read cannot take it."""
@@ -74,7 +57,8 @@ SELECT to_regclass('reconciler_writer') IS NOT NULL, EXISTS (
 """  # noqa: S608 - made of our own constant
 
 # Takes the lock of a name, and tells whether nobody else who may write has it. Anybody may take an
-# advisory lock, so one that a reader holds does not count. Unlike a table's, it may be held for weeks.
+# advisory lock, so one that a reader holds does not count: every replica leads then, and passes are
+# written one at a time all the same. Unlike a table's, it may be held for weeks.
 _TRY_LEADING: Final = """
 WITH lock AS MATERIALIZED (SELECT hashtextextended({name} || current_schema(), 0) AS key)
 SELECT pg_try_advisory_xact_lock(key) OR NOT EXISTS (
@@ -186,7 +170,9 @@ class Transaction:
             with self._begun().transaction(force_rollback=True):
                 yield
                 self.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        except psycopg.errors.IntegrityError as error:
+        except psycopg.Error as error:
+            if not _is_refusal(error):
+                raise
             rule = error.diag.constraint_name
             raise Contradicted(_told(error) + (f" ({rule})" if rule else "")) from error
 
@@ -234,7 +220,7 @@ class Database:
             milliseconds = round(self._lock_timeout * 1000)
             yield Transaction(
                 connection,
-                f"BEGIN ISOLATION LEVEL {mode}; {_session(connection)}SET LOCAL TIME ZONE 'UTC'; "
+                f"BEGIN ISOLATION LEVEL {mode}; {_settings(connection)}SET LOCAL TIME ZONE 'UTC'; "
                 f"SET LOCAL lock_timeout = {milliseconds}; "
                 + ("" if waits_for_disk else "SET LOCAL synchronous_commit = off; "),
             )
@@ -249,7 +235,7 @@ class Database:
             self.close()
             if committing and lost:
                 raise CommitUnknown(f"{self}: {_told(error)}") from error
-            raise refusal or self._explained(error) from error
+            raise refusal or self._explained(error, read_only=read_only) from error
         except BaseException as error:
             self.close()
             if committing:
@@ -269,7 +255,7 @@ class Database:
                 return True
             connection = self._connected()
             got = connection.execute(
-                f"BEGIN; {_session(connection)}{_TRY_LEADING.format(name=sql.quote(name))}".encode()
+                f"BEGIN; {_settings(connection)}{_TRY_LEADING.format(name=sql.quote(name))}".encode()
             )
             *_, result = got.results()
             if result.fetchone() == (True,):
@@ -318,6 +304,7 @@ class Database:
             )
         except psycopg.Error as error:
             raise LedgerError(f"cannot connect to {self}: {_told(error)}") from None
+        connection.add_notice_handler(_warn)
         version = connection.info.server_version // 10_000
         encoding = connection.info.parameter_status("server_encoding")
         if version < OLDEST_SERVER:
@@ -364,7 +351,7 @@ class Database:
             "ALTER DATABASE (or ROLE) … RESET default_transaction_read_only"
         )
 
-    def _explained(self, error: psycopg.Error) -> LedgerError:
+    def _explained(self, error: psycopg.Error, *, read_only: bool) -> LedgerError:
         match error:
             case psycopg.errors.LockNotAvailable():
                 advice = (
@@ -377,23 +364,49 @@ class Database:
                 )
             case psycopg.errors.InsufficientPrivilege():
                 advice = "grant this role the right, or run `reconciler schema apply` as the owner"
-            case psycopg.errors.IntegrityError():
+            case _ if error.diag.message_hint and error.sqlstate in _OF_OURS:
+                advice = error.diag.message_hint
+            case _ if _is_of_numbers(error):
+                advice = (
+                    "a sequence lags behind its table, as after a failover or a restore; "
+                    "`reconciler schema apply` as the owner sets it right"
+                )
+            case _ if _is_refusal(error):
                 advice = "the database refused a row that contradicts the ledger; nothing was written"
                 return Contradicted(f"{self}: {_told(error)}; {advice}")
+            case _ if read_only:
+                return LedgerError(f"{self}: {_told(error)}")
             case _:
                 advice = "nothing was written"
         return LedgerError(f"{self}: {_told(error)}; {advice}")
 
 
+def _is_refusal(error: psycopg.Error) -> bool:
+    """Whether a rule of the tables refuses a row: a constraint, an index or a trigger, of whomever."""
+    kinds = (
+        psycopg.errors.IntegrityError,
+        psycopg.errors.DataError,
+        psycopg.errors.RaiseException,
+        psycopg.errors.ProgramLimitExceeded,
+    )
+    return isinstance(error, kinds) and error.sqlstate is not None and not _is_of_numbers(error)
+
+
+def _is_of_numbers(error: psycopg.Error) -> bool:
+    """Whether a number was given twice."""
+    is_twice = isinstance(error, psycopg.errors.UniqueViolation)
+    return is_twice and (error.diag.constraint_name or "").endswith(("_pkey", "_id_key"))
+
+
+_OF_OURS: Final = {"42725", "42P09", "55000"}
+"""The errors that our own functions raise with a hint: what is in the way, and what to do about it."""
+
 _RLS: Final = "check_enable_rls"
 """The function of Postgres that raises the error if a policy would hide rows."""
 
 
-def _session(connection: "psycopg.Connection[Any]") -> str:
-    """The settings at the beginning of every transaction."""
-    if connection.info.server_version >= 170_000:
-        return f"{_SESSION}SET LOCAL transaction_timeout = 0; "
-    return _SESSION
+def _settings(connection: "psycopg.Connection[Any]") -> str:
+    return settings(connection.info.server_version)
 
 
 def _check_count(what: str, changed: int, rows: int) -> None:
@@ -427,6 +440,12 @@ def masked(url: str) -> str:
     port = f":{parts['port']}" if parts.get("port") else ""
     at = "@" if user else ""
     return f"postgresql://{user}{at}{host}{port}/{parts.get('dbname') or ''}"
+
+
+def _warn(told: psycopg.errors.Diagnostic) -> None:
+    """Logs what the database warns of."""
+    if told.severity_nonlocalized == "WARNING":
+        log.warning("%s", one_line(told.message_primary or "", 500))
 
 
 def _told(error: psycopg.Error) -> str:

@@ -117,11 +117,11 @@ def _settled(database: Database, question: Question) -> Question:
         # What is being written has its time already, and cannot be seen yet.
         transaction.rows(_SQL["wait"])
         now = transaction.value("SELECT clock_timestamp()")
-        ((is_standby, replayed),) = transaction.rows(_SQL["replayed"])
-    if is_standby and (replayed is None or question.as_of > replayed):
-        known = "nothing yet" if replayed is None else f"up to {stamp(replayed)}"
+        ((is_standby, written),) = transaction.rows(_SQL["written_until"])
+    if is_standby and (written is None or question.as_of > written):
+        known = "nothing yet" if written is None else f"what was written up to {stamp(written)}"
         raise UsageError(
-            f"as of {stamp(question.as_of)}: this standby has replayed {known}; ask the primary, or as "
+            f"as of {stamp(question.as_of)}: this standby knows {known}; ask the primary, or as "
             "of an earlier time"
         )
     if question.as_of > now + CLOCK_TOLERANCE:

@@ -1,7 +1,7 @@
 -- runner: passes. It adds events and never changes one, makes no tables, and reads no way of payment.
 GRANT SELECT ON
     reconciler_schema, reconciler_passes, reconciler_state, reconciler_rebindings, reconciler_reopenings, reconciler_moves,
-    reconciler_overrides, reconciler_setbacks, reconciler_adoptions, reconciler_digests, reconciler_voids, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
+    reconciler_overrides, reconciler_setbacks, reconciler_adoptions, reconciler_digests, reconciler_voids, reconciler_price_history, tenant_billing_lifecycle, tenant_skill_events, tenant_suspension_events
 TO {role};
 -- Of a table without columns, only the right to lock it.
 GRANT SELECT, UPDATE ON reconciler_writer TO {role};

@@ -186,7 +186,7 @@ def test_a_role_that_may_change_prices_may_not_write_their_history(
             "INSERT INTO reconciler_price_history SELECT * FROM reconciler_price_history",
             f"SELECT billing_set_price('{FEE}', 1, '2026-01-01')",
             f"SELECT reconciler_record_price('{FEE}', NULL, 1, NULL, NULL)",
-            "SELECT reconciler_show_prices()",
+            "SELECT reconciler_show_price('x', 'y', 1)",
         ):
             with pytest.raises(errors.InsufficientPrivilege):
                 portal.execute(statement.encode())

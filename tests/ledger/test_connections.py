@@ -120,12 +120,16 @@ def test_a_standby_says_to_connect_to_the_primary(
             assert (known.status, "the last pass, 1," in known.out) == (0, True), known.err
             refused = command(*month, "--as-of", "now", RECONCILER_DATABASE_URL=url)
             assert refused.status == 2
-            assert "this standby has replayed nothing yet; ask the primary" in refused.err
+            assert "this standby knows what was written up to 20" in refused.err
+            assert "ask the primary, or as of an earlier time" in refused.err
             with (
                 psycopg.connect(url) as standby,
-                pytest.raises(psycopg.errors.InvalidParameterValue, match="this standby has replayed"),
+                pytest.raises(psycopg.errors.InvalidParameterValue, match="this standby knows"),
             ):
                 standby.execute("SELECT billing_position(now())")
+            with psycopg.connect(url) as standby:
+                written = "SELECT billing_position(max(written_at)) FROM reconciler_passes"
+                assert standby.execute(written.encode()).fetchone() == (1,)
     finally:
         shutil.rmtree(folder.resolve())
 

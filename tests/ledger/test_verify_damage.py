@@ -109,8 +109,10 @@ def healthy(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         with closing(open_database(url)) as database:
             ledger = PostgresLedger(database)
             ledger.prepare()
-            # The prices that the portal had took the first numbers. The damages name passes 1 to 5.
+            # The prices took the first numbers. The damages name passes 1 to 5.
             with psycopg.connect(url) as connection:
+                connection.execute("SET session_replication_role = replica")
+                connection.execute("DELETE FROM reconciler_price_history")
                 connection.execute("ALTER TABLE reconciler_passes ALTER COLUMN id RESTART")
             for number, (tenants, decisions) in enumerate(PASSES, start=1):
                 shown = {**kubectl_list(*tenants), "metadata": {"resourceVersion": str(number)}}

@@ -16,13 +16,13 @@ WITH cluster AS (
     SELECT coalesce(max(id), 0) AS id FROM reconciler_passes WHERE adopted_cluster
 ), listed AS (
     SELECT p.resource_version FROM reconciler_passes p JOIN cluster USING (cluster_uid)
-    WHERE p.complete AND p.id >= (SELECT id FROM adopted) AND p.resource_version ~ '^[0-9]+$' ORDER BY p.id DESC LIMIT 1
+    WHERE p.complete AND p.id >= (SELECT id FROM adopted) AND p.resource_version ~ '^[0-9]{1,40}$' ORDER BY p.id DESC LIMIT 1
 ), watched AS (
     SELECT p.resource_version FROM reconciler_passes p JOIN cluster USING (cluster_uid)
-    WHERE NOT p.complete AND p.id > (SELECT id FROM adopted) AND p.resource_version ~ '^[0-9]+$' ORDER BY p.id DESC LIMIT 1
+    WHERE NOT p.complete AND p.id > (SELECT id FROM adopted) AND p.resource_version ~ '^[0-9]{1,40}$' ORDER BY p.id DESC LIMIT 1
 )
 SELECT id, asked_at, observed_at,
-       coalesce(resource_version ~ '^[0-9]+$', false) AND cluster_uid IS NOT NULL,
+       coalesce(resource_version ~ '^[0-9]{1,40}$', false) AND cluster_uid IS NOT NULL,
        (SELECT cluster_uid FROM cluster), (SELECT resource_version FROM listed), (SELECT resource_version FROM watched),
        (SELECT asked_at FROM reconciler_passes WHERE complete ORDER BY id DESC LIMIT 1),
        ARRAY(SELECT l.deleted_observed_at
@@ -57,13 +57,19 @@ CROSS JOIN LATERAL (
     WHERE l.deleted_at IS NULL AND (%s::bigint[] IS NULL OR l.id = ANY (%s::bigint[]))
 ) known
 UNION ALL
--- What a hook of the portal wrote after the adoption has no state yet: it is taken up like an adopted one.
+-- What a hook of the portal wrote after the adoption has no state yet: it is taken up like an adopted one. One of ours whose
+-- state was lost goes on from its last row.
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
-       d.skills, d.suspended, d.changed_at, NULL, false, NULL, NULL
+       d.skills, d.suspended, d.changed_at, CASE WHEN l.created_pass_id IS NOT NULL THEN d.changed_at END, false, NULL, NULL
 FROM reconciler_derived_state(ARRAY(
     SELECT late.id FROM tenant_billing_lifecycle late
     WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id))) d
+      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id)
+    UNION ALL
+    SELECT lost.id FROM tenant_billing_lifecycle lost
+    WHERE lost.created_pass_id IS NOT NULL AND lost.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = lost.id)
+      AND (SELECT count(*) FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL) <> (SELECT count(*) FROM reconciler_state))) d
 JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
 
 -- fingerprints --
@@ -92,13 +98,20 @@ SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_name
 SELECT count(*) FROM tenant_billing_lifecycle WHERE deleted_at IS NULL
 
 -- heal --
--- Gives a state to what a hook of the portal wrote after the adoption: a pass takes it up like an adopted one.
-INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at)
-SELECT d.lifecycle_id, d.skills, d.suspended, d.changed_at
+-- Gives a state to what a hook of the portal wrote after the adoption: a pass takes it up like an adopted one. One of ours
+-- whose state was lost goes on from its last row.
+INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at, read_at)
+SELECT d.lifecycle_id, d.skills, d.suspended, d.changed_at, CASE WHEN l.created_pass_id IS NOT NULL THEN d.changed_at END
 FROM reconciler_derived_state(ARRAY(
     SELECT late.id FROM tenant_billing_lifecycle late
     WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id))) d
+      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id)
+    UNION ALL
+    SELECT lost.id FROM tenant_billing_lifecycle lost
+    WHERE lost.created_pass_id IS NOT NULL AND lost.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = lost.id)
+      AND (SELECT count(*) FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL) <> (SELECT count(*) FROM reconciler_state))) d
+JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
 
 -- gone --
 -- Of these tenants (uids, names, times of creation) those that have ended, as their last lifecycle was at its end.
@@ -128,12 +141,12 @@ SELECT array_remove(array_agg(DISTINCT p.scope_uid), NULL), array_remove(array_a
                   + p.suspension_events_inserted > 0)
 FROM reconciler_passes p
 WHERE NOT p.complete AND p.cluster_uid = %s
-  AND CASE WHEN p.resource_version ~ '^[0-9]+$' THEN p.resource_version::numeric END > %s::numeric
+  AND CASE WHEN p.resource_version ~ '^[0-9]{1,40}$' THEN p.resource_version::numeric END > %s::numeric
   -- They follow one another in the order of their resourceVersions: behind the first that is not newer there is none.
   AND p.id > coalesce(
       (SELECT b.id FROM reconciler_passes b
        WHERE NOT b.complete AND b.cluster_uid = %s
-         AND CASE WHEN b.resource_version ~ '^[0-9]+$' THEN b.resource_version::numeric END <= %s::numeric
+         AND CASE WHEN b.resource_version ~ '^[0-9]{1,40}$' THEN b.resource_version::numeric END <= %s::numeric
        ORDER BY b.id DESC LIMIT 1),
       (SELECT max(a.id) FROM reconciler_passes a WHERE a.adopted_cluster), 0)
 

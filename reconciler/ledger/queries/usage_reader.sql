@@ -44,9 +44,10 @@ SELECT reconciler_voided(%s, %s)
 -- Waits for what is being written: it has its time already, and cannot be seen yet.
 SELECT reconciler_await_writer()
 
--- replayed --
--- Whether this is a standby, and up to which commit of the primary it has the ledger; null: of none since it started.
-SELECT pg_is_in_recovery(), pg_last_xact_replay_timestamp()
+-- written_until --
+-- Whether this is a standby, and when the last pass or price was written that it knows of. What is being written on the
+-- primary does not show on a standby, and comes after that.
+SELECT pg_is_in_recovery(), reconciler_written_until()
 
 -- org --
 -- A row where the ledger knows the org: whether it has had a tenant.

@@ -20,7 +20,7 @@ WITH found (pass_id, begun, ended, switched, suspended) AS (
         SELECT p.*, count(*) FILTER (WHERE p.adopted_cluster) OVER (PARTITION BY p.cluster_uid ORDER BY p.id) AS epoch
         FROM reconciler_passes p
     ) of_epochs
-    WHERE of_epochs.resource_version ~ '^[0-9]+$'
+    WHERE of_epochs.resource_version ~ '^[0-9]{1,40}$'
 ), versioned AS (
     -- A list may be older than changes that were watched while it was read, but not than the list before it.
     SELECT p.*, CASE WHEN p.complete THEN max(p.version) FILTER (WHERE p.complete) OVER w ELSE max(p.version) OVER w END AS before_version
