@@ -22,6 +22,7 @@ import pytest
 from reconciler.embedded import EmbeddedPostgres
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database
+from tests import forkserver
 from tests.waiting import PATIENCE
 
 freezegun.configure(extend_ignore_list=["kubernetes", "psycopg", "psycopg_binary", "urllib3"])
@@ -106,12 +107,26 @@ class Ran:
         return [json.loads(line) for line in self.out.split("\n") if line]
 
 
+LONG = ("proofs", "portal")
+"""Folders of tests that are long as a whole."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in LONG:
+            item.add_marker(pytest.mark.long)
+
+
+CHECKED_OUT = (sys.executable, "-m", "reconciler")
+
+
 @dataclass
 class Command:
     """The command `reconciler` as a process, in a folder of its own."""
 
     folder: Path
-    program: Sequence[str] = (sys.executable, "-m", "reconciler")
+    program: Sequence[str] = CHECKED_OUT
     settings: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
@@ -130,15 +145,26 @@ class Command:
         }
 
     def __call__(self, *arguments: str | Path, stdin: str | bytes = b"", **settings: str) -> Ran:
-        done = subprocess.run(
-            [*self.program, *map(str, arguments)],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            cwd=self.folder,
-            env={**self.environment(), **settings},
-            timeout=PATIENCE,
-            check=False,
-        )
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        environment = {**self.environment(), **settings}
+        if self.program is CHECKED_OUT and not any(name.startswith("PYTHON") for name in settings):
+            done = forkserver.run(
+                [*map(str, arguments)],
+                stdin=given,
+                folder=self.folder,
+                environment=environment,
+                seconds=PATIENCE,
+            )
+        else:
+            done = subprocess.run(
+                [*self.program, *map(str, arguments)],
+                input=given,
+                capture_output=True,
+                cwd=self.folder,
+                env=environment,
+                timeout=PATIENCE,
+                check=False,
+            )
         out = done.stdout.decode(errors="replace")
         return Ran(done.returncode, out, done.stderr.decode(), done.stdout)
 
