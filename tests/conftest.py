@@ -107,14 +107,19 @@ class Ran:
         return [json.loads(line) for line in self.out.split("\n") if line]
 
 
-LONG = ("proofs", "portal")
-"""Folders of tests that are long as a whole."""
+LONG = (
+    *("proofs", "portal", "apiserver", "deployment", "reports", "billing/test_positions.py"),
+    *("command_line/test_catch_up.py", "command_line/test_loop.py", "command_line/test_resident.py"),
+    *("ledger/test_policies.py", "ledger/test_queries.py", "ledger/test_roles.py"),
+    *("ledger/test_unchanged.py", "ledger/test_verify_damage.py", "ledger/test_writing.py"),
+)
+"""Folders and files of tests that are long as a whole: `make test` is to take a few minutes."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in LONG:
+        if item.path.relative_to(Path(__file__).parent).as_posix().startswith(LONG):
             item.add_marker(pytest.mark.long)
 
 

@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from reconciler.errors import ReconcilerError, Silence, SnapshotError, UsageError
 from reconciler.modes.backoff import delay
 from reconciler.modes.follower import Follower
+from reconciler.modes.stop import Stop
 
 TURN: Final = 0.2
 """Seconds within which the loop looks up from waiting."""
@@ -57,7 +58,7 @@ class Loop:
         """`leads` raises ReconcilerError where nobody can say."""
         self.due = threading.Event()
         """A full pass is due: set by a scheduler, and by whatever asks for one."""
-        self.stopped = threading.Event()
+        self.stopped = Stop()
         self._full_pass = full_pass
         self._follower = follower
         self._asked_leads = leads

@@ -26,8 +26,8 @@ def run_until_told(
     def told(*_: object) -> None:
         if loop.stopped.is_set():
             raise KeyboardInterrupt
-        loop.stopped.set()
         signal.setitimer(signal.ITIMER_REAL, stop_timeout)
+        loop.stopped.set()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, told)

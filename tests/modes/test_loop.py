@@ -29,11 +29,10 @@ def loop(full: Callable[[], None], leads: Callable[[], bool] = lambda: True) -> 
     clock = Clock()
     one = Loop(full, leads=leads, health=health(), interval=300, clock=clock)
 
-    def wait(timeout: float | None = None) -> bool:
-        clock.now += timeout or 0
+    def wait(seconds: float) -> None:
+        clock.now += seconds
         if clock.now > 2000:
             one.stopped.set()
-        return one.stopped.is_set()
 
     one.stopped.wait = wait  # type: ignore[method-assign]
     return one, clock
