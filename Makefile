@@ -27,14 +27,14 @@ check: $(READY) ## lint, types, manifests, the Dockerfile, the cost of a pass
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/python -m tests.proofs.bench --short
 
-check-long: $(READY) ## what takes too long for `make test`: the tests marked long, and every proof for some minutes
+check-long: $(READY) ## what takes too long for `make test`: the tests marked long, and every proof for a minute
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long $(PYTEST)
-	TEST_EXAMPLES=300 $(BIN)/python -m pytest -n 2 tests/core/test_laws.py
-	$(BIN)/python -m tests.proofs.truth --changes 60000
-	$(BIN)/python -m tests.proofs.usage --months 3000
-	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 400
-	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 400 --catch-up
-	$(BIN)/python -m tests.proofs.storm --seed 1 --changes 8000 --lag 60
+	TEST_EXAMPLES=100 $(BIN)/python -m pytest -q -n 2 tests/core/test_laws.py
+	$(BIN)/python -m tests.proofs.truth --changes 20000
+	$(BIN)/python -m tests.proofs.usage --months 300
+	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 60
+	$(BIN)/python -m tests.proofs.faults --seed 1 --passes 60 --catch-up
+	$(BIN)/python -m tests.proofs.storm --seed 1 --changes 3000 --lag 60
 
 faults: $(READY) ## thousands of passes with faults injected, against the same passes without
 	$(BIN)/python -m tests.proofs.faults $(FAULTS)

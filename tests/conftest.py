@@ -110,6 +110,7 @@ class Ran:
 LONG = (
     *("proofs", "portal", "apiserver", "deployment", "reports", "billing/test_positions.py"),
     *("command_line/test_catch_up.py", "command_line/test_loop.py", "command_line/test_resident.py"),
+    *("billing/test_verify_invoices.py", "ledger/test_planted.py", "ledger/test_other_people.py"),
     *("ledger/test_policies.py", "ledger/test_queries.py", "ledger/test_roles.py"),
     *("ledger/test_unchanged.py", "ledger/test_verify_damage.py", "ledger/test_writing.py"),
 )

@@ -38,7 +38,7 @@ def test_a_signal_at_any_moment_of_waiting_is_heard() -> None:
 def test_an_event_would_wait_for_itself() -> None:
     """Otherwise the test above would prove nothing."""
     with pytest.raises(subprocess.TimeoutExpired):
-        waits("Event", "threading", 10)
+        waits("Event", "threading", 5)
 
 
 def test_waiting_ends_when_it_is_set_or_its_time_is_over() -> None:
