@@ -81,7 +81,11 @@ RULES: Final[Mapping[str, Rule]] = {
             "delete the row of reconciler_state",
         ),
         Rule("state-differs", "reconciler_state differs from what the events say", _REBUILD),
-        Rule("state-read", "read_at is after the last pass, or is missing though held", _REBUILD),
+        Rule(
+            "state-read",
+            "read_at is after the last pass, missing though held, or set though the last list was read",
+            _REBUILD,
+        ),
         Rule(
             "fingerprint",
             "passes do not read a tenant, although it differs from the ledger",

@@ -321,6 +321,12 @@ SET read_at = '2027-01-01Z'
 WHERE lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 'bob')
 RETURNING lifecycle_id;
 
+-- a state was read too early: state-read, bob, reconciler_state
+UPDATE reconciler_state
+SET read_at = '2026-11-01Z'
+WHERE lifecycle_id = (SELECT id FROM tenant_billing_lifecycle WHERE tenant_name = 'bob')
+RETURNING lifecycle_id;
+
 -- a state is held though it was read: state-read, bob, reconciler_state
 UPDATE reconciler_state
 SET held = true
