@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from typing import Final
 
 from reconciler.core.voids import Voided
-from reconciler.errors import LedgerError, Refused, UsageError
+from reconciler.errors import Contradicted, LedgerError, Refused, UsageError
 from reconciler.ledger import schema
 from reconciler.ledger.postgres import Database, Transaction
 from reconciler.ledger.queries import load
@@ -26,17 +26,29 @@ def void(
     `last_pass` is the last one that may be voided; None: whichever there is. Raises UsageError for an
     unknown pass, Refused for a later one, and LedgerError, also where the role does not own the tables.
     """
-    with database.transaction() as transaction:
-        schema.check_current(transaction, database)
-        _check(transaction, database, first_pass)
-        with transaction.attempt() if dry_run else nullcontext():
-            number = transaction.value(_SQL["void"], first_pass, because, by)
-            voided = _voided(transaction, number)
-            if last_pass is not None and voided.last_pass != last_pass:
-                raise Refused(
-                    f"pass {voided.last_pass} was written in the meantime; nothing was voided; try again"
-                )
-            return voided
+    try:
+        with database.transaction() as transaction:
+            schema.check_current(transaction, database)
+            _check(transaction, database, first_pass)
+            with transaction.attempt() if dry_run else nullcontext():
+                return _void(transaction, first_pass, because=because, by=by, last_pass=last_pass)
+    except Contradicted as error:
+        raise LedgerError(
+            f"{error}; first remove what still names the rows of these passes, as a line of an invoice "
+            "or a row of the portal may"
+        ) from error
+
+
+def _void(
+    transaction: Transaction, first_pass: int, *, because: str, by: str, last_pass: int | None
+) -> Voided:
+    number = transaction.value(_SQL["void"], first_pass, because, by)
+    voided = _voided(transaction, number)
+    if last_pass is not None and voided.last_pass != last_pass:
+        raise Refused(
+            f"pass {voided.last_pass} was written in the meantime; nothing was voided; try again"
+        )
+    return voided
 
 
 def _check(transaction: Transaction, database: Database, first_pass: int) -> None:

@@ -239,6 +239,21 @@ def test_of_two_lives_of_a_name_the_one_that_was_live_is_live_again(
     assert command("verify", "--deep", "--snapshot", file).status == 0
 
 
+def test_what_still_names_the_rows_of_the_passes_has_to_go_first(
+    command: Command, ledger: Ledger, run: Run
+) -> None:
+    run("0201", *FIRST)
+    ledger.execute("CREATE TABLE notes (lifecycle bigint REFERENCES tenant_billing_lifecycle (id))")
+    ledger.execute("INSERT INTO notes SELECT min(id) FROM tenant_billing_lifecycle")
+    for flags in ((), ("--dry-run",)):
+        done = command("void", "1", *WRONG_DATE, "--yes", *flags)
+        assert done.status == 1
+        assert 'on table "notes"' in done.err
+        assert "first remove what still names the rows of these passes" in done.err
+    ledger.execute("DELETE FROM notes")
+    assert command("void", "1", *WRONG_DATE, "--yes").status == 0
+
+
 def test_a_pass_that_was_written_after_the_question_is_not_voided(ledger_url: str, run: Run) -> None:
     for day in ("0201", "0202", "0203"):
         run(day, *FIRST)
