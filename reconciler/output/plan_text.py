@@ -22,8 +22,10 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     """The lines, without their ends."""
     snapshot = plan.snapshot
     if snapshot.scope is not None:
-        # One watched change: a list follows, which says of when it is.
+        # One watched change: what follows says of when it is, a list or that all is written.
         yield from _changes(plan, colour=colour)
+        if not snapshot.scope:
+            yield summary(plan, dry_run=dry_run)
         return
     yield f"Snapshot of {stamp(snapshot.observed_at)} ({clean(snapshot.source, 200)})"
     yield from _changes(plan, colour=colour)

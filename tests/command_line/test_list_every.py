@@ -42,6 +42,8 @@ def test_between_two_lists_a_run_writes_the_changes_and_notes_how_far_it_is(
         f"caught up to resourceVersion {version}; a list of all tenants is not due yet"
     )
     assert whole_lists(server) == before
+    quiet = run("--list-every", "1h")
+    assert quiet.out == f"{done.reports[-1]['message']}\n"
     query = "SELECT complete, resource_version, gapless FROM reconciler_passes ORDER BY id DESC LIMIT 1"
     assert ledger.execute(query).fetchone() == (False, str(version), True)
     assert run("--list-every", "1ms").status == 0
