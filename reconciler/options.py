@@ -141,7 +141,7 @@ CATCH_UP_TIMEOUT = _group(
         "list_every",
         "DURATION",
         "0s",
-        "only catch up until the last list of all tenants is this old; 0s: list them each time",
+        "list only if the last list is this old, and follow the changes until then; 0s: always list",
     ),
 )
 SCHEDULE = _group(

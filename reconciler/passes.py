@@ -188,6 +188,8 @@ def _watched(
                 guarded = guard(plan(snapshot, known), known, limits)
                 if one_by_one:
                     guarded = quarantine(guarded, known, opened.refused(guarded))
-                is_written = guarded.changes or not snapshot.scope
+                # That something waits for the next list is written once.
+                waits = (guarded.quarantined or guarded.held) and not known.waits
+                is_written = guarded.changes or waits or not snapshot.scope
                 passes.append(Pass(guarded, known, opened.apply(guarded) if is_written else None))
     return passes

@@ -60,7 +60,7 @@ COMMENT ON COLUMN reconciler_passes.complete IS 'True if the snapshot has all te
 COMMENT ON COLUMN reconciler_passes.content_digest IS 'SHA-256 of the snapshot file''s content, in hexadecimal; null for a cluster, and for files read by versions before 3 of this schema.';
 COMMENT ON COLUMN reconciler_passes.scope_uid IS 'The uid of the one tenant that a watched change is about. Null for other passes, and before schema version 3.';
 COMMENT ON COLUMN reconciler_passes.scope_name IS 'The name of that tenant.';
-COMMENT ON COLUMN reconciler_passes.gapless IS 'For a list: true if every change since the list before was seen, each as a pass of its own; false if a change may have been made and undone unseen since gap_since. Null if not known: the first list, snapshot files, and passes before schema version 3.';
+COMMENT ON COLUMN reconciler_passes.gapless IS 'For a list, and for a pass that has caught up between two lists: true if every change since the one before was seen, each as a pass of its own; false if a change may have been made and undone unseen since gap_since. Null if not known: the first list, snapshot files, and passes before schema version 3.';
 COMMENT ON COLUMN reconciler_passes.gap_since IS 'If gapless is false: start of the time in which changes may be missing.';
 COMMENT ON COLUMN reconciler_passes.program_version IS 'The version of reconciler that wrote the pass.';
 

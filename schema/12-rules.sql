@@ -174,8 +174,9 @@ DECLARE
         (SELECT v.id FROM reconciler_voids v ORDER BY v.id DESC LIMIT 1));
 BEGIN
     IF number <= last THEN
-        RAISE EXCEPTION 'number % would come before %, which is written already: the sequence of the passes lags behind', number, last
-            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'reconciler schema apply, as the owner, sets it right';
+        RAISE EXCEPTION 'pass or price number % would come before number %, which is written already: the sequence lags behind', number, last
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = '`reconciler schema apply`, run by the owner of the tables, corrects it';
     END IF;
 END $$;
 COMMENT ON FUNCTION reconciler_check_number(bigint) IS 'Refuses a pass or a price whose number comes before one that is there.';
@@ -187,8 +188,8 @@ BEGIN
         clock_timestamp(),
         (SELECT p.written_at FROM reconciler_passes p ORDER BY p.id DESC LIMIT 1),
         (SELECT v.decided_at FROM reconciler_voids v ORDER BY v.id DESC LIMIT 1));
-    -- What was seen since the last list may have gone with the passes that were voided.
     PERFORM reconciler_check_number(NEW.id);
+    -- What was seen since the last list may have gone with the passes that were voided.
     IF NEW.gapless AND EXISTS (
         SELECT FROM reconciler_voids v
         WHERE v.id > (SELECT p.id FROM reconciler_passes p WHERE p.complete ORDER BY p.id DESC LIMIT 1)) THEN
@@ -196,7 +197,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION reconciler_date_pass() IS 'Trigger: dates a pass by the database''s clock, and never before an earlier one. After a void no list is gapless.';
+COMMENT ON FUNCTION reconciler_date_pass() IS 'Trigger: dates a pass by the database''s clock, and never before an earlier one. After a void nothing is gapless until the next list.';
 -- Whoever writes a pass is the only one, from before it has its number: nothing that is written later can come before it.
 CREATE OR REPLACE FUNCTION reconciler_lock_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -79,6 +79,7 @@ BEGIN
     END IF;
     last_pass := (SELECT max(p.id) FROM reconciler_passes p);
     void_id := nextval(pg_get_serial_sequence('reconciler_passes', 'id'));
+    PERFORM reconciler_check_number(void_id);
     INSERT INTO reconciler_voids (id, first_pass_id, last_pass_id, voided_from, because, decided_by)
     SELECT void_id, first_pass, last_pass, p.written_at, because, decided_by FROM reconciler_passes p WHERE p.id = first_pass;
 

@@ -36,11 +36,12 @@ CREATE TABLE IF NOT EXISTS reconciler_price_history (
         AND (column_name <> 'vat_rate_chli' OR value <= 100)),
     CONSTRAINT reconciler_price_history_day_is_one CHECK (valid_from BETWEEN '1970-01-01' AND '9000-12-31')
 );
--- After a restore without its sequences, the shared one goes on above these numbers too.
+-- After a restore without its sequences, the shared one goes on above these numbers and those of voids, too.
 DO $$
 DECLARE
     number CONSTANT text := pg_get_serial_sequence('reconciler_passes', 'id');
-    taken CONSTANT bigint := (SELECT max(h.id) FROM reconciler_price_history h);
+    taken CONSTANT bigint := greatest(
+        (SELECT max(h.id) FROM reconciler_price_history h), (SELECT max(v.id) FROM reconciler_voids v));
     next bigint;
 BEGIN
     EXECUTE format('SELECT last_value + is_called::int FROM %s', number) INTO next;
@@ -199,9 +200,7 @@ COMMENT ON FUNCTION reconciler_prices_emptied() IS 'Trigger: records what a TRUN
 
 -- What falls due, and what is set from another day on: the two tables are brought to what is valid today.
 CREATE OR REPLACE FUNCTION reconciler_show_price(shown_column text, shown_skill text, shown numeric) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER AS $$
-DECLARE
-    is_safe CONSTANT boolean := reconciler_trust_names();
+LANGUAGE plpgsql AS $$
 BEGIN
     IF shown_skill IS NULL THEN
         EXECUTE format(
@@ -230,11 +229,15 @@ BEGIN
         RETURN NULL;
     END IF;
     FOR due IN
-        SELECT p.column_name, p.skill_id, p.value FROM reconciler_prices(9223372036854775807) p
+        SELECT p.column_name, p.skill_id, p.value, p.valid_from
+        FROM reconciler_prices(9223372036854775807) p
+        LEFT JOIN skill_pricing s ON s.skill_id = p.skill_id
+        CROSS JOIN (SELECT to_jsonb(f) AS fees FROM platform_pricing f ORDER BY f.id LIMIT 1) platform
         WHERE p.valid_from <= today AND p.valid_to > today AND EXISTS (
             SELECT FROM reconciler_price_history h
             WHERE h.is_planned AND h.column_name = p.column_name AND h.skill_id IS NOT DISTINCT FROM p.skill_id
               AND h.valid_from = p.valid_from)
+          AND CASE WHEN p.skill_id IS NULL THEN (platform.fees ->> p.column_name)::numeric ELSE s.daily_price_chf END IS DISTINCT FROM p.value
     LOOP
         BEGIN
             PERFORM reconciler_show_price(due.column_name, due.skill_id, due.value);
@@ -242,8 +245,8 @@ BEGIN
             WHEN lock_not_available THEN
                 NULL;
             WHEN OTHERS THEN
-                RAISE WARNING 'the price % of % is valid from today, and the table of prices does not take it: %',
-                    due.value, left(coalesce(due.skill_id, due.column_name), 100), SQLERRM;
+                RAISE WARNING 'the table of prices does not take the price of %, % since %: %. Bills use the right price; correct what refuses it',
+                    left(coalesce(due.skill_id, due.column_name), 100), coalesce(due.value::text, 'none'), due.valid_from, SQLERRM;
         END;
     END LOOP;
     RETURN NULL;

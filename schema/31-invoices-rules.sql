@@ -74,7 +74,6 @@ COMMENT ON FUNCTION billing_issue_invoice() IS 'Trigger: checks net amount and V
 -- isolation level. The invoice is gone already where its deletion takes the lines along.
 CREATE OR REPLACE FUNCTION billing_guard_lines() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    is_safe CONSTANT boolean := reconciler_trust_names();
     ids CONSTANT bigint[] := ARRAY[OLD.invoice_id, NEW.invoice_id];
     issued text;
 BEGIN

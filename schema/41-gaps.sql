@@ -5,7 +5,7 @@
 -- | lost    | a list says that it is not gapless: the API server no longer had the history, or nobody asked for it |
 -- | unknown | no list says anything for longer than longest_gap: snapshot files, and versions before 3             |
 --
--- A list that is gapless leaves no gap, however long ago the list before it was.
+-- A list that is gapless leaves no gap, however long ago the list before it was. A pass that has caught up counts as one.
 
 CREATE OR REPLACE FUNCTION reconciler_gaps(as_of_pass bigint, starts_at timestamptz, ends_at timestamptz, longest_gap interval)
 RETURNS TABLE (kind text, since timestamptz, until timestamptz)

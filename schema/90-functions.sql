@@ -7,7 +7,7 @@ BEGIN
     FOR function IN
         SELECT p.oid::regprocedure AS name, p.proname,
                p.prorettype = 'trigger'::regtype OR p.prosecdef OR p.proname IN (
-                   'next_invoice_number', 'draft_invoice', 'total_invoice', 'reconciler_settle_invoice', 'reconciler_record_price',
+                   'next_invoice_number', 'draft_invoice', 'total_invoice', 'reconciler_settle_invoice', 'reconciler_record_price', 'reconciler_show_price',
                    'reconciler_void_passes', 'reconciler_switch_append_only', 'reconciler_restore_lifecycles', 'reconciler_restore_setbacks',
                    'reconciler_restore_state') AS writes
         FROM pg_proc p

@@ -47,11 +47,13 @@ def run(
         streams = [given.fileno(), out.fileno(), err.fileno()]
         socket.send_fds(connection, [json.dumps(request).encode()], streams)
         connection.shutdown(socket.SHUT_WR)
-        pid = int(connection.recv(20))
+        answer, pid = connection.makefile(), 0
         try:
-            status = int(connection.recv(20))
+            pid = int(answer.readline())
+            status = int(answer.readline())
         except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
+            if pid:
+                os.kill(pid, signal.SIGKILL)
             raise subprocess.TimeoutExpired(["reconciler", *arguments], seconds) from None
         out.seek(0)
         err.seek(0)
@@ -107,9 +109,9 @@ def serve(path: str) -> int:
     while more := connection.recv(MOST):
         data += more
     if pid := os.fork():
-        connection.send(f"{pid}".encode())
+        connection.send(f"{pid}\n".encode())
         _, status = os.waitpid(pid, 0)
-        connection.send(f"{os.waitstatus_to_exitcode(status)}".encode())
+        connection.send(f"{os.waitstatus_to_exitcode(status)}\n".encode())
         os._exit(0)
     connection.close()
     _become(json.loads(data), streams)

@@ -118,8 +118,8 @@ class _Results:
         self._has_rows = self._has_rows or any(change.rows for change in done.plan.changes)
 
     def watched(self, done: Pass) -> None:
-        """Reports a watched change, if it changes something."""
-        if done.plan.changes:
+        """Reports a watched change, if it changes something or cannot be written."""
+        if done.plan.changes or done.plan.quarantined or done.plan.held:
             self.report(done)
 
     def status(self, *, detailed: bool) -> int:

@@ -87,8 +87,9 @@ def fence(plan: Plan, known: KnownState, limits: Limits) -> Plan:
         raise OutdatedSnapshot(
             f"the snapshot ({quoted(snapshot.source)}, of {stamp(snapshot.observed_at)}) "
             f"is older than the last pass (of {stamp(last.observed_at)}); nothing was "
-            "written. Archived snapshots go in before newer ones, and clocks must not go back; if the "
-            "last pass has a wrong time, `reconciler void` withdraws it"
+            "written. Archived snapshots go in before newer ones. If the clock of this machine or of "
+            "the API server was set back, correct it; if the last pass has a wrong time, `reconciler "
+            "void` withdraws it"
         )
     recent = max((one.changed_at for one in known.adopted.values()), default=None)
     if recent and snapshot.observed_at < recent:

@@ -28,7 +28,7 @@ class Rule(Struct, frozen=True):
 
 
 _RESTORE: Final = "restore the rows from a backup; bills that include them are in doubt"
-_RUN_AGAIN: Final = "make a pass, which gives it one again"
+_RUN_AGAIN: Final = "run a pass: it writes the row again"
 _REBUILD: Final = "delete the row and insert it again from reconciler_derived_state()"
 _RECORDS: Final = "restore the records of passes and of operators' decisions from a backup"
 _KEEP: Final = "nothing to do: the portal wrote the row before the first pass"
@@ -83,7 +83,7 @@ RULES: Final[Mapping[str, Rule]] = {
         Rule("state-differs", "reconciler_state differs from what the events say", _REBUILD),
         Rule(
             "state-read",
-            "read_at is after the last pass, missing though held, or set though the last list was read",
+            "read_at is after the last pass, missing though held, or set although the tenant was read",
             _REBUILD,
         ),
         Rule(

@@ -366,6 +366,8 @@ class Database:
                 advice = "grant this role the right, or run `reconciler schema apply` as the owner"
             case _ if error.diag.message_hint and error.sqlstate in _OF_OURS:
                 advice = error.diag.message_hint
+            case _ if read_only:
+                return LedgerError(f"{self}: {_told(error)}")
             case _ if _is_of_numbers(error):
                 advice = (
                     "a sequence lags behind its table, as after a failover or a restore; "
@@ -374,8 +376,6 @@ class Database:
             case _ if _is_refusal(error):
                 advice = "the database refused a row that contradicts the ledger; nothing was written"
                 return Contradicted(f"{self}: {_told(error)}; {advice}")
-            case _ if read_only:
-                return LedgerError(f"{self}: {_told(error)}")
             case _:
                 advice = "nothing was written"
         return LedgerError(f"{self}: {_told(error)}; {advice}")
@@ -389,13 +389,16 @@ def _is_refusal(error: psycopg.Error) -> bool:
         psycopg.errors.RaiseException,
         psycopg.errors.ProgramLimitExceeded,
     )
-    return isinstance(error, kinds) and error.sqlstate is not None and not _is_of_numbers(error)
+    # Our own functions refuse their arguments by that.
+    is_argument = isinstance(error, psycopg.errors.InvalidParameterValue)
+    is_told = error.sqlstate is not None and not is_argument and not _is_of_numbers(error)
+    return isinstance(error, kinds) and is_told
 
 
 def _is_of_numbers(error: psycopg.Error) -> bool:
     """Whether a number was given twice."""
     is_twice = isinstance(error, psycopg.errors.UniqueViolation)
-    return is_twice and (error.diag.constraint_name or "").endswith(("_pkey", "_id_key"))
+    return is_twice and "(id)=" in (error.diag.message_detail or "")
 
 
 _OF_OURS: Final = {"42725", "42P09", "55000"}

@@ -34,8 +34,8 @@ def void(
                 return _void(transaction, first_pass, because=because, by=by, last_pass=last_pass)
     except Contradicted as error:
         raise LedgerError(
-            f"{error}; first remove what still names the rows of these passes, as a line of an invoice "
-            "or a row of the portal may"
+            f"{error}. Remove what still names the rows of these passes first: a line of an invoice, "
+            "or a row of the portal"
         ) from error
 
 

@@ -115,7 +115,9 @@ class CaughtUp:
         is_due = note.observed_at - last.listed_at >= self._list_every
         if is_due or reached is None or reached < (last.version or 0):
             return None
-        return note if self._follower.drain(reached, self._turn) else None
+        is_complete = self._follower.drain(reached, self._turn)
+        # What was written on the way may wait for a list.
+        return note if is_complete and self._position().listed_at is not None else None
 
 
 def within(seconds: float, clock: Callable[[], float] = time.monotonic) -> Callable[[], None]:

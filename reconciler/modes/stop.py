@@ -1,4 +1,4 @@
-"""Whether the program was told to end, for a signal handler to set and everybody to wait for."""
+"""Whether the program was told to end, for a signal handler to set and the main thread to wait for."""
 
 from contextlib import suppress
 from queue import Empty, SimpleQueue

@@ -60,7 +60,7 @@ def summary(plan: Plan, *, dry_run: bool) -> str:
     ending = "; dry run, nothing was written" if dry_run else ""
     if plan.snapshot.scope is not None and not plan.snapshot.scope:
         version = clean(plan.snapshot.resource_version or "")
-        return f"caught up to resourceVersion {version}; a list of all tenants is not due yet{ending}"
+        return f"caught up to resourceVersion {version}, without a list{ending}"
     return f"{counted(size, 'tenant')} examined: {', '.join(said) or 'no change'}{ending}"
 
 

@@ -249,7 +249,7 @@ def test_what_still_names_the_rows_of_the_passes_has_to_go_first(
         done = command("void", "1", *WRONG_DATE, "--yes", *flags)
         assert done.status == 1
         assert 'on table "notes"' in done.err
-        assert "first remove what still names the rows of these passes" in done.err
+        assert "Remove what still names the rows of these passes first" in done.err
     ledger.execute("DELETE FROM notes")
     assert command("void", "1", *WRONG_DATE, "--yes").status == 0
 
