@@ -102,6 +102,7 @@ CREATE INDEX IF NOT EXISTS reconciler_passes_of_clusters ON reconciler_passes (i
 CREATE INDEX IF NOT EXISTS reconciler_passes_complete ON reconciler_passes (id) WHERE complete;
 CREATE INDEX IF NOT EXISTS reconciler_passes_watched ON reconciler_passes (id) WHERE NOT complete;
 CREATE INDEX IF NOT EXISTS reconciler_passes_holding ON reconciler_passes (observed_at) WHERE NOT complete AND held_back <> '[]';
+CREATE INDEX IF NOT EXISTS reconciler_passes_waiting ON reconciler_passes (id) WHERE held_back <> '[]' OR quarantined <> '[]';
 CREATE INDEX IF NOT EXISTS reconciler_passes_adopted ON reconciler_passes (id) WHERE adopted_cluster;
 CREATE INDEX IF NOT EXISTS tenant_billing_lifecycle_vanished ON tenant_billing_lifecycle (deleted_observed_at)
     WHERE deleted_time_source IN ('observed', 'successor');

@@ -63,7 +63,7 @@ class _Open:
             heal(transaction)
         if self.state is None and snapshot.unchanged:
             current = _current(transaction, self._printed)
-            known = changed_state(transaction, snapshot, current)
+            known = changed_state(transaction, snapshot, current, is_healed=True)
         else:
             self.state = self.state or StateCache(self._read_back(snapshot))
             known, current = self.state.known(snapshot), self.state.fingerprints
@@ -78,7 +78,7 @@ class _Open:
 
     def _read_back(self, snapshot: Snapshot) -> KnownState:
         if self._changes is None or snapshot.scope is None:
-            return known_state(self._transaction)
+            return known_state(self._transaction, is_healed=True)
         return concerned_state(self._transaction, self._changes or [snapshot])
 
     def refused(self, plan: Plan) -> Mapping[str, str]:

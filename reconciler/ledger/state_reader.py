@@ -83,9 +83,11 @@ def clocks(transaction: Transaction, snapshot: Snapshot) -> Clocks:
     return Clocks(latest=max(ours, theirs), agreed=min(arrived_at, theirs))
 
 
-def known_state(transaction: Transaction, *, is_current: bool = True) -> KnownState:
-    """The last known state of every live lifecycle."""
-    known = _by_identity(_live(transaction, None))
+def known_state(
+    transaction: Transaction, *, is_current: bool = True, is_healed: bool = False
+) -> KnownState:
+    """The last known state of every live lifecycle. `is_healed`: each has one, after `heal`."""
+    known = _by_identity(_live(transaction, None, is_healed=is_healed))
     return replace(last_pass(transaction, is_current=is_current), **known)
 
 
@@ -104,7 +106,9 @@ def printed(transaction: Transaction) -> Printed:
     return Printed(frozenset(joined[at : at + LENGTH] for at in each), as_of)
 
 
-def changed_state(transaction: Transaction, snapshot: Snapshot, current: frozenset[bytes]) -> KnownState:
+def changed_state(
+    transaction: Transaction, snapshot: Snapshot, current: frozenset[bytes], *, is_healed: bool = False
+) -> KnownState:
     """The last known state of the lifecycles that a plan needs where some tenants were not read.
 
     `current` are the fingerprints of the ledger.
@@ -114,25 +118,32 @@ def changed_state(transaction: Transaction, snapshot: Snapshot, current: frozens
     if len(unseen) + len(read.uids) < len(current) / 4:
         found = transaction.rows(_SQL["changed"], list(unseen), list(read.uids), list(read.names))
         ids = [id_ for (id_,) in found]
-    needed = without_unchanged(_live(transaction, ids), snapshot)
+    needed = without_unchanged(_live(transaction, ids, is_healed=is_healed), snapshot)
     # All others are those that were not read.
     population = len(needed) + len(snapshot.unchanged & current)
     return replace(last_pass(transaction), population=population, **_by_identity(needed))
 
 
 def concerned_state(transaction: Transaction, changes: Sequence[Snapshot]) -> KnownState:
-    """The last known state of the lifecycles that watched changes are about, or share their names."""
+    """The last known state of the lifecycles that watched changes are about, or share their names.
+
+    After `heal`.
+    """
     uids = {uid for change in changes for uid in change.scope or ()}
     names = {name for change in changes for name in shown(change).names}
     found = transaction.rows(_SQL["concerned"], list(uids), list(names))
-    needed = list(_live(transaction, [id_ for (id_,) in found]))
+    needed = list(_live(transaction, [id_ for (id_,) in found], is_healed=True))
     population = transaction.value(_SQL["population"])
     return replace(last_pass(transaction), population=population, **_by_identity(needed))
 
 
-def _live(transaction: Transaction, ids: Sequence[int] | None) -> Iterator[Lifecycle]:
-    """The live lifecycles of these ids, or all."""
-    return map(_lifecycle, transaction.stream(_SQL["live"], ids, ids))
+def _live(
+    transaction: Transaction, ids: Sequence[int] | None, *, is_healed: bool
+) -> Iterator[Lifecycle]:
+    """The live lifecycles of these ids, or all; and those without a state, unless there are none."""
+    yield from map(_lifecycle, transaction.stream(_SQL["live"], ids, ids))
+    if not is_healed:
+        yield from map(_lifecycle, transaction.rows(_SQL["late"]))
 
 
 def _by_identity(lifecycles: Iterable[Lifecycle]) -> Mapping[str, Mapping[str, Lifecycle]]:

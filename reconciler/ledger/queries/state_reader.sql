@@ -56,9 +56,10 @@ CROSS JOIN LATERAL (
     FROM reconciler_state s JOIN tenant_billing_lifecycle l ON l.id = s.lifecycle_id
     WHERE l.deleted_at IS NULL AND (%s::bigint[] IS NULL OR l.id = ANY (%s::bigint[]))
 ) known
-UNION ALL
--- What a hook of the portal wrote after the adoption has no state yet: it is taken up like an adopted one. One of ours whose
--- state was lost goes on from its last row.
+
+-- late --
+-- The live lifecycles without a state, where `heal` did not give them one: what a hook of the portal wrote after the adoption
+-- is taken up like an adopted one, and one of ours whose state was lost goes on from its last row.
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
        d.skills, d.suspended, d.changed_at, CASE WHEN l.created_pass_id IS NOT NULL THEN d.changed_at END, false, NULL, NULL
 FROM reconciler_derived_state(ARRAY(
