@@ -127,11 +127,11 @@ def test_a_session_in_which_no_trigger_runs_writes_nothing(command: Command, led
 
 # Prices --------------------------------------------------------------------------------------------
 
-PLAN = "SELECT * FROM billing_set_price('daily_price_chf', 1, current_date + 1, '{skill}')"
+PLAN = "SELECT * FROM billing_set_price('daily_price_chf', 1, current_date + 2, '{skill}')"
 
 
 def fall_due(ledger: Ledger) -> None:
-    """Tomorrow's prices are today's."""
+    """What was planned is valid by now."""
     ledger.execute("SET session_replication_role = replica")
     ledger.execute("UPDATE reconciler_price_history SET valid_from = current_date - 1 WHERE is_planned")
     ledger.execute("SET session_replication_role = origin")
