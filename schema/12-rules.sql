@@ -55,18 +55,18 @@ BEGIN
          'FOREIGN KEY (lifecycle_id, previous) REFERENCES tenant_suspension_events (lifecycle_id, ordinal)'),
         ('tenant_suspension_events', 'tenant_suspension_events_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
         ('tenant_suspension_events', 'tenant_suspension_events_pass_fkey', 'FOREIGN KEY (pass_id) REFERENCES reconciler_passes (id)'),
-        -- What no pass could read again.
+        -- What no pass could read again. The years are those that Python has.
         ('reconciler_passes', 'reconciler_passes_readable',
-         'CHECK (asked_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(gap_since, asked_at) BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND jsonb_typeof(quarantined) = ''array'' AND jsonb_typeof(held_back) = ''array'') NOT VALID'),
+         'CHECK (asked_at BETWEEN years AND observed_at BETWEEN years AND coalesce(gap_since, asked_at) BETWEEN years AND jsonb_typeof(quarantined) = ''array'' AND jsonb_typeof(held_back) = ''array'') NOT VALID'),
         ('reconciler_setbacks', 'reconciler_setbacks_readable',
-         'CHECK (found_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND resource_version ~ ''^[0-9]{1,40}$'' AND ledger_version ~ ''^[0-9]{1,40}$'') NOT VALID'),
+         'CHECK (found_at BETWEEN years AND resource_version ~ ''^[0-9]{1,40}$'' AND ledger_version ~ ''^[0-9]{1,40}$'') NOT VALID'),
         ('reconciler_state', 'reconciler_state_readable',
-         'CHECK (changed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(read_at, changed_at) BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(settled_at, changed_at) BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND coalesce(settled_at, changed_at) <= changed_at AND coalesce(array_ndims(skills), 1) = 1 AND array_position(skills, NULL) IS NULL) NOT VALID'),
+         'CHECK (changed_at BETWEEN years AND coalesce(read_at, changed_at) BETWEEN years AND coalesce(settled_at, changed_at) BETWEEN years AND coalesce(settled_at, changed_at) <= changed_at AND coalesce(array_ndims(skills), 1) = 1 AND array_position(skills, NULL) IS NULL) NOT VALID'),
         ('tenant_billing_lifecycle', 'tenant_billing_lifecycle_readable',
-         'CHECK ((created_pass_id IS NULL OR created_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND created_not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND created_observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') AND (deleted_pass_id IS NULL OR deleted_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND deleted_not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND deleted_observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'')) NOT VALID'),
-        ('tenant_skill_events', 'tenant_skill_events_readable', 'CHECK (pass_id IS NULL OR not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') NOT VALID'),
-        ('tenant_suspension_events', 'tenant_suspension_events_readable', 'CHECK (pass_id IS NULL OR not_before BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'' AND observed_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') NOT VALID'),
-        ('reconciler_overrides', 'reconciler_overrides_readable', 'CHECK (effective_at IS NULL OR effective_at BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z'') NOT VALID'),
+         'CHECK ((created_pass_id IS NULL OR created_at BETWEEN years AND created_not_before BETWEEN years AND created_observed_at BETWEEN years) AND (deleted_pass_id IS NULL OR deleted_at BETWEEN years AND deleted_not_before BETWEEN years AND deleted_observed_at BETWEEN years)) NOT VALID'),
+        ('tenant_skill_events', 'tenant_skill_events_readable', 'CHECK (pass_id IS NULL OR not_before BETWEEN years AND observed_at BETWEEN years) NOT VALID'),
+        ('tenant_suspension_events', 'tenant_suspension_events_readable', 'CHECK (pass_id IS NULL OR not_before BETWEEN years AND observed_at BETWEEN years) NOT VALID'),
+        ('reconciler_overrides', 'reconciler_overrides_readable', 'CHECK (effective_at IS NULL OR effective_at BETWEEN years) NOT VALID'),
         -- A move goes from a life to a later one.
         ('reconciler_moves', 'reconciler_moves_later', 'CHECK (lifecycle_id > previous_lifecycle_id) NOT VALID'),
         ('reconciler_rebindings', 'reconciler_rebindings_lifecycle_fkey', 'FOREIGN KEY (lifecycle_id) REFERENCES tenant_billing_lifecycle (id)'),
@@ -88,6 +88,7 @@ BEGIN
             END IF;
         END IF;
         CONTINUE WHEN EXISTS (SELECT FROM pg_constraint WHERE conrelid = rule.tab::regclass AND conname = rule.name);
+        rule.definition := replace(rule.definition, 'BETWEEN years', 'BETWEEN ''0001-01-02Z'' AND ''9999-12-30Z''');
         BEGIN
             EXECUTE format('ALTER TABLE %I ADD CONSTRAINT %I %s', rule.tab, rule.name, rule.definition);
         EXCEPTION

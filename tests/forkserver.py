@@ -87,7 +87,8 @@ def _server() -> str:
 
 
 def serve(path: str) -> int:
-    """Serves until it is killed. Returns in each command's own process, with its exit status."""
+    """Serves while its parent lives. Returns in each command's own process, with its exit status."""
+    parent = os.getppid()
     import reconciler
     from reconciler.cli import main
 
@@ -99,8 +100,14 @@ def serve(path: str) -> int:
         listener.bind(f"{path}.new")
         listener.listen(64)
         Path(f"{path}.new").rename(path)
+        listener.settimeout(5)
         while True:
-            connection, _ = listener.accept()
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                if os.getppid() != parent:
+                    return 0
+                continue
             if os.fork() == 0:
                 break
             connection.close()

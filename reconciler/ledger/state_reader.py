@@ -67,8 +67,13 @@ def _continuity(
 
 
 def heal(transaction: Transaction) -> None:
-    """Gives a state to live lifecycles of the portal that have none; before the state is read."""
-    transaction.execute(_SQL["heal"])
+    """Gives a state to the live lifecycles that have none; before the state is read."""
+    if ids := _stateless(transaction):
+        transaction.change(_SQL["heal"], ids, rows=len(ids))
+
+
+def _stateless(transaction: Transaction) -> list[int]:
+    return [id_ for (id_,) in transaction.rows(_SQL["stateless"])]
 
 
 def clocks(transaction: Transaction, snapshot: Snapshot) -> Clocks:
@@ -142,8 +147,8 @@ def _live(
 ) -> Iterator[Lifecycle]:
     """The live lifecycles of these ids, or all; and those without a state, unless there are none."""
     yield from map(_lifecycle, transaction.stream(_SQL["live"], ids, ids))
-    if not is_healed:
-        yield from map(_lifecycle, transaction.rows(_SQL["late"]))
+    if not is_healed and (late := _stateless(transaction)):
+        yield from map(_lifecycle, transaction.rows(_SQL["late"], late))
 
 
 def _by_identity(lifecycles: Iterable[Lifecycle]) -> Mapping[str, Mapping[str, Lifecycle]]:

@@ -22,7 +22,7 @@ def text_report(plan: Plan, *, dry_run: bool, colour: bool) -> Iterator[str]:
     """The lines, without their ends."""
     snapshot = plan.snapshot
     if snapshot.scope is not None:
-        # One watched change: what follows says of when it is, a list or that all is written.
+        # One watched change. The list or the note that follows it tells the time.
         yield from _changes(plan, colour=colour)
         if not snapshot.scope:
             yield summary(plan, dry_run=dry_run)

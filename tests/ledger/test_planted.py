@@ -3,9 +3,7 @@
 # ruff: noqa: S608 - the names in these statements are our own
 
 import json
-from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -16,20 +14,18 @@ from tests.billing.invoices import issue
 from tests.command_line.snapshots import snapshot, tenant
 from tests.conftest import Command, Ran
 from tests.ledger.test_other_people import acting_as, runner
+from tests.ledger.test_other_people import role as nobody
 
-__all__ = ["runner"]
+__all__ = ["nobody", "runner"]
 
 Ledger = psycopg.Connection[Any]
 
 
 @pytest.fixture
-def role(ledger: Ledger) -> Iterator[str]:
+def role(ledger: Ledger, nobody: str) -> str:
     """A role that may create objects beside the ledger's, as everybody could before Postgres 15."""
-    name = f"other_{uuid4().hex}"
-    ledger.execute(f"CREATE ROLE {name} LOGIN; GRANT CREATE ON SCHEMA public TO {name}")
-    yield name
-    ledger.execute(f"DROP OWNED BY {name} CASCADE")
-    ledger.execute(f"DROP ROLE {name}")
+    ledger.execute(f"GRANT CREATE ON SCHEMA public TO {nobody}")
+    return nobody
 
 
 def passed(command: Command, day: int, *tenants: dict[str, Any]) -> Ran:

@@ -57,20 +57,24 @@ CROSS JOIN LATERAL (
     WHERE l.deleted_at IS NULL AND (%s::bigint[] IS NULL OR l.id = ANY (%s::bigint[]))
 ) known
 
+-- stateless --
+-- The live lifecycles that have no state: what a hook of the portal wrote after the adoption, and those of ours whose state
+-- was lost.
+SELECT late.id FROM tenant_billing_lifecycle late
+WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id)
+UNION ALL
+SELECT lost.id FROM tenant_billing_lifecycle lost
+WHERE lost.created_pass_id IS NOT NULL AND lost.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = lost.id)
+  AND (SELECT count(*) FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL) <> (SELECT count(*) FROM reconciler_state)
+
 -- late --
--- The live lifecycles without a state, where `heal` did not give them one: what a hook of the portal wrote after the adoption
--- is taken up like an adopted one, and one of ours whose state was lost goes on from its last row.
+-- The lifecycles of these ids, none of which has a state. The portal's are taken up like adopted ones; ours go on from their
+-- last row.
 SELECT l.id, l.tenant_uid, l.tenant_name, l.zitadel_org_id, l.created_at,
        d.skills, d.suspended, d.changed_at, CASE WHEN l.created_pass_id IS NOT NULL THEN d.changed_at END, false, NULL, NULL
-FROM reconciler_derived_state(ARRAY(
-    SELECT late.id FROM tenant_billing_lifecycle late
-    WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id)
-    UNION ALL
-    SELECT lost.id FROM tenant_billing_lifecycle lost
-    WHERE lost.created_pass_id IS NOT NULL AND lost.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = lost.id)
-      AND (SELECT count(*) FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL) <> (SELECT count(*) FROM reconciler_state))) d
+FROM reconciler_derived_state(%s::bigint[]) d
 JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
 
 -- fingerprints --
@@ -99,19 +103,10 @@ SELECT id FROM tenant_billing_lifecycle WHERE deleted_at IS NULL AND tenant_name
 SELECT count(*) FROM tenant_billing_lifecycle WHERE deleted_at IS NULL
 
 -- heal --
--- Gives a state to what a hook of the portal wrote after the adoption: a pass takes it up like an adopted one. One of ours
--- whose state was lost goes on from its last row.
+-- Gives a state to the lifecycles of these ids, as `late` reads them.
 INSERT INTO reconciler_state (lifecycle_id, skills, suspended, changed_at, read_at)
 SELECT d.lifecycle_id, d.skills, d.suspended, d.changed_at, CASE WHEN l.created_pass_id IS NOT NULL THEN d.changed_at END
-FROM reconciler_derived_state(ARRAY(
-    SELECT late.id FROM tenant_billing_lifecycle late
-    WHERE late.created_pass_id IS NULL AND late.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = late.id)
-    UNION ALL
-    SELECT lost.id FROM tenant_billing_lifecycle lost
-    WHERE lost.created_pass_id IS NOT NULL AND lost.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM reconciler_state s WHERE s.lifecycle_id = lost.id)
-      AND (SELECT count(*) FROM tenant_billing_lifecycle l WHERE l.deleted_at IS NULL) <> (SELECT count(*) FROM reconciler_state))) d
+FROM reconciler_derived_state(%s::bigint[]) d
 JOIN tenant_billing_lifecycle l ON l.id = d.lifecycle_id
 
 -- gone --
