@@ -28,8 +28,9 @@ def role(ledger: Ledger, nobody: str) -> str:
     return nobody
 
 
-def passed(command: Command, day: int, *tenants: dict[str, Any]) -> Ran:
-    return command("run", "--snapshot", snapshot(command.folder, f"202611{day:02}T000000Z", *tenants))
+def passed(command: Command, day: int, *tenants: dict[str, Any], **settings: str) -> Ran:
+    file = snapshot(command.folder, f"202611{day:02}T000000Z", *tenants)
+    return command("run", "--snapshot", file, **settings)
 
 
 # Names ---------------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ def test_no_pass_waits_for_who_has_a_price_in_hand(
     fall_due(ledger)
     with psycopg.connect(ledger_url) as portal:
         portal.execute("INSERT INTO skill_pricing VALUES ('mail', 3)")
-        done = passed(command, 1, tenant("ada"))
+        done = passed(command, 1, tenant("ada"), RECONCILER_LOCK_TIMEOUT="1h")
         assert (done.status, "WARNING" in done.err) == (0, False), done.err
         portal.rollback()
     assert passed(command, 2, tenant("ada", "mail")).status == 0
@@ -315,19 +316,21 @@ def test_one_tenant_whom_a_rule_of_others_refuses_stops_nobody(
 def test_where_a_sequence_lags_no_number_is_given_twice_and_none_comes_before_another(
     command: Command, ledger: Ledger, sequence: str
 ) -> None:
+    number = f"pg_get_serial_sequence('{sequence}', 'id')"
     for day in (1, 2, 3):
         assert passed(command, day, tenant("ada", f"skill-{day}"), tenant(f"t{day}")).status == 0
-    ledger.execute(f"SELECT setval(pg_get_serial_sequence('{sequence}', 'id'), 2, false)")
-    if sequence == "reconciler_passes":
-        # One that failed left a number free.
-        ledger.execute(
-            f"SELECT setval(pg_get_serial_sequence('{sequence}', 'id'), max(id) - 1) FROM {sequence}"
-        )
-    done = passed(command, 4, tenant("ada", "skill-4"), tenant("t4"))
+        # One that failed leaves its number free.
+        ((free,),) = ledger.execute(f"SELECT nextval({number})")
+    assert passed(command, 4, tenant("ada"), tenant("t4")).status == 0
+    # The passes' goes back to a free number, the others' to one that is taken.
+    back = free if sequence == "reconciler_passes" else 1
+    ledger.execute(f"SELECT setval({number}, {back}, false)")
+    everybody = (tenant("ada", "skill-5"), tenant("t4"), tenant("t5"))
+    done = passed(command, 5, *everybody)
     assert done.status == 1, done.out
     assert "reconciler schema apply" in done.err
     assert command("schema", "apply").status == 0
-    assert passed(command, 4, tenant("ada", "skill-4"), tenant("t4")).status == 0
+    assert passed(command, 5, *everybody).status == 0
     assert command("verify", "--ledger-only", "--deep").status == 0
 
 

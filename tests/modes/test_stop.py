@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -45,8 +46,9 @@ def test_waiting_ends_when_it_is_set_or_its_time_is_over() -> None:
     stop = Stop()
     stop.wait(0.01)
     assert not stop.is_set()
-    stop.set()
     began = time.monotonic()
+    threading.Timer(0.05, stop.set).start()
     stop.wait(PATIENCE)
     assert stop.is_set()
+    stop.wait(PATIENCE)
     assert time.monotonic() - began < PATIENCE / 2
